@@ -1,0 +1,32 @@
+"""Building: whether a graph can work, and what a plan says of it beyond its nodes and edges."""
+
+from __future__ import annotations
+
+from perdure.errors import GraphBuildingError, GraphValidationError
+from perdure.graph.compiler import Compiler
+from perdure.graph.fingerprint import fingerprint_of
+from perdure.graph.parts import Parts
+from perdure.graph.plan import Plan
+from perdure.graph.regions import assign_parents, mark_regions
+from perdure.graph.topology import Topology
+from perdure.graph.validate import misuse_problems, structure_problems, unknown_ids
+
+
+def complete(plan: Plan, parts: Parts, compiler: Compiler, *, validate_structure: bool) -> None:
+    """Find the parents of joins and their regions, and write them and the fingerprint into a plan.
+
+    Raises:
+        GraphBuildingError: something in the graph can't work; the message lists everything that can't.
+        GraphValidationError: only the structure is at fault.
+    """
+    topology = Topology(plan)
+    problems = [*parts.problems, *unknown_ids(plan, parts.nodes), *misuse_problems(plan, parts.nodes, topology)]
+    if parts.is_whole:
+        problems += assign_parents(plan, topology, parts.nodes)
+    structural = structure_problems(plan, compiler.lost_plans()) if validate_structure else []
+    if found := (*problems, *structural):
+        listed = "\n".join(f"  - {problem}" for problem in found)
+        error = GraphBuildingError if problems else GraphValidationError
+        raise error(f"graph {plan.name!r} can't be built:\n{listed}", found)
+    mark_regions(plan, topology)
+    plan.fingerprint = fingerprint_of(plan)

@@ -1,0 +1,135 @@
+"""The graph: an immutable definition that can be run any number of times."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from os import PathLike
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic
+
+from perdure.errors import GraphRuntimeError
+from perdure.events import Durability
+from perdure.graph.nodes import AnyNode
+from perdure.graph.plan import Plan
+from perdure.graph.render import Direction, render
+from perdure.graph.runtime import runtime
+from perdure.graph.types import DepsT_contra, InputT_contra, OutputT_co, StateT_contra
+
+if TYPE_CHECKING:
+    from perdure.store.port import Store
+
+
+class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
+    """What ``GraphBuilder.build()`` returns.
+
+    Attributes:
+        name: the name runs are recorded under.
+        state_type, deps_type, input_type, output_type: the types the graph was declared with.
+        nodes: every node by id, forks included.
+        plan: the structure as plain data.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        nodes: Mapping[str, AnyNode],
+        transforms: tuple[Callable[..., Any], ...],
+        matches: tuple[Callable[[Any], bool], ...],
+        state_type: Any,
+        deps_type: Any,
+        input_type: Any,
+        output_type: Any,
+        types: tuple[Any, ...] = (),
+    ) -> None:
+        self.plan = plan
+        self.name = plan.name
+        self.nodes: Mapping[str, AnyNode] = MappingProxyType(dict(nodes))
+        self.transforms = transforms
+        self.matches = matches
+        self.state_type = state_type
+        self.deps_type = deps_type
+        self.input_type = input_type
+        self.output_type = output_type
+        self.types = types
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the structure; a run goes on only with a graph whose structure fits what it has recorded."""
+        return self.plan.fingerprint
+
+    async def run(
+        self,
+        *,
+        state: StateT_contra = None,  # type: ignore[assignment]
+        deps: DepsT_contra = None,  # type: ignore[assignment]
+        inputs: InputT_contra = None,  # type: ignore[assignment]
+        store: str | PathLike[str] | Store | None = None,
+        run_id: str | None = None,
+        durability: Durability = "sync",
+    ) -> OutputT_co:
+        """Run the graph to its end and return its output.
+
+        Without a store everything stays in memory, and any Python object will do for values. With one the run is
+        durable: call this again with the same ``run_id`` after a crash and the run goes on where it was; call it after
+        the end and the recorded result is returned.
+
+        Args:
+            state: what the run's state starts from; holds the committed state afterwards, also after a failure.
+            deps: dependencies, handed to steps and never stored.
+            inputs: the inputs of the run.
+            store: the path of an SQLite file, made if it isn't there, or an open store.
+            run_id: the id of the run, 1 to 200 printable characters; made up if it isn't given.
+            durability: when events are made durable; see the reference on durability for what each mode can lose.
+
+        Raises:
+            Exception: whatever a step raised, unwrapped, with the run and the task added as a note.
+            RunFailed: the run has ended in failure in an earlier process.
+            RunConflict: the id is taken by a run of another graph or with other inputs.
+            NoResult: nothing was left to run and no value had reached the end.
+            CodecError: with a store, a value can't be stored.
+            StoreError: the store can't be used.
+        """
+        result: OutputT_co = await runtime().run(
+            self, state=state, deps=deps, inputs=inputs, store=store, run_id=run_id, durability=durability
+        )
+        return result
+
+    def run_sync(
+        self,
+        *,
+        state: StateT_contra = None,  # type: ignore[assignment]
+        deps: DepsT_contra = None,  # type: ignore[assignment]
+        inputs: InputT_contra = None,  # type: ignore[assignment]
+        store: str | PathLike[str] | Store | None = None,
+        run_id: str | None = None,
+        durability: Durability = "sync",
+    ) -> OutputT_co:
+        """Run the graph from code that isn't async; otherwise as :meth:`run`.
+
+        Raises:
+            GraphRuntimeError: an event loop is running in this thread; await :meth:`run` there.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(
+                self.run(state=state, deps=deps, inputs=inputs, store=store, run_id=run_id, durability=durability)
+            )
+        raise GraphRuntimeError("an event loop is running in this thread: write `await graph.run(…)` instead")
+
+    def render(self, *, title: str | None = None, direction: Direction | None = None) -> str:
+        """Return the graph as a Mermaid state diagram.
+
+        Args:
+            title: a title above the diagram.
+            direction: ``"TB"``, ``"LR"``, ``"RL"`` or ``"BT"``; Mermaid's own default if it isn't given.
+        """
+        return render(self.plan, title=title, direction=direction)
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name!r}, {len(self.nodes)} nodes, fingerprint {self.fingerprint[:12]}>"
+
+    def __str__(self) -> str:
+        return self.render()

@@ -1,0 +1,55 @@
+"""The seam through which a graph reaches what runs it.
+
+A graph is a definition and lies below the engine, but users call ``graph.run()``. The engine provides itself here when
+it is imported, which importing ``perdure`` does; nothing on the floors below knows more of it than this protocol.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Protocol
+
+from perdure.errors import GraphRuntimeError
+from perdure.events import Durability
+
+if TYPE_CHECKING:
+    from perdure.graph.graph import Graph
+    from perdure.store.port import Store
+
+
+class Runtime(Protocol):
+    """What a graph needs to be run."""
+
+    async def run(
+        self,
+        graph: Graph[Any, Any, Any, Any],
+        /,
+        *,
+        state: Any,
+        deps: Any,
+        inputs: Any,
+        store: str | PathLike[str] | Store | None,
+        run_id: str | None,
+        durability: Durability,
+    ) -> Any:
+        """Run a graph to its end and return its output."""
+        ...
+
+
+_provided: list[Runtime] = []
+
+
+def provide(runtime: Runtime) -> None:
+    """Make a runtime the one that graphs use."""
+    _provided[:] = [runtime]
+
+
+def runtime() -> Runtime:
+    """Return the runtime that was provided.
+
+    Raises:
+        GraphRuntimeError: only the definition was imported.
+    """
+    if not _provided:
+        raise GraphRuntimeError("nothing can run this graph: import perdure, not perdure.graph alone")
+    return _provided[0]

@@ -1,0 +1,108 @@
+"""Topology: a plan as a directed graph whose nodes are steps, joins, decisions and forks.
+
+Dominators: Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm" (2001).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from perdure.graph.flow import Flow, Leaf, Split, Spread, subflows
+from perdure.graph.nodes import START_ID
+from perdure.graph.plan import NodePlan, Plan
+
+
+class Topology:
+    """The edges of a plan, forwards and backwards.
+
+    Attributes:
+        successors: the nodes an edge leads to, from each node.
+        predecessors: the nodes an edge comes from, to each node.
+        order: the nodes that can be reached, each before those that can only be reached through it, and what an edge
+            that was added earlier leads to first.
+        place: the place of each of these in the order.
+    """
+
+    def __init__(self, plan: Plan, lost: Mapping[str, NodePlan] | None = None) -> None:
+        nodes = {**plan.nodes, **(lost or {})}
+        edges: dict[str, dict[str, None]] = {id_: {} for id_ in nodes}
+        for id_, node in nodes.items():
+            if node.flow is not None:
+                _connect(edges, id_, node.flow)
+        self.successors = {id_: list(targets) for id_, targets in edges.items()}
+        self.predecessors: dict[str, list[str]] = {id_: [] for id_ in edges}
+        for source, targets in self.successors.items():
+            for target in targets:
+                self.predecessors[target].append(source)
+        self.order = self._reverse_postorder([*(lost or ()), START_ID])
+        self.place = {id_: place for place, id_ in enumerate(self.order)}
+
+    def _reverse_postorder(self, roots: list[str]) -> list[str]:
+        finished: list[str] = []
+        seen: set[str] = set()
+        for root in roots:
+            if root in seen:
+                continue
+            seen.add(root)
+            stack = [(root, reversed(self.successors[root]))]
+            while stack:
+                node, targets = stack[-1]
+                for target in targets:
+                    if target not in seen:
+                        seen.add(target)
+                        stack.append((target, reversed(self.successors[target])))
+                        break
+                else:
+                    finished.append(node)
+                    stack.pop()
+        return finished[::-1]
+
+    def dominators(self) -> dict[str, str]:
+        """Return the immediate dominator of every node that can be reached; the start's is itself."""
+        immediate = {START_ID: START_ID}
+        changed = True
+        while changed:
+            changed = False
+            for node in self.order[1:]:
+                known = [source for source in self.predecessors[node] if source in immediate]
+                best = known[0]
+                for other in known[1:]:
+                    best = self._common(immediate, best, other)
+                if immediate.get(node) != best:
+                    immediate[node] = best
+                    changed = True
+        return immediate
+
+    def _common(self, immediate: Mapping[str, str], left: str, right: str) -> str:
+        while left != right:
+            if self.place[left] > self.place[right]:
+                left = immediate[left]
+            else:
+                right = immediate[right]
+        return left
+
+    def reaching(self, target: str, without: str | None = None) -> set[str]:
+        """Return the nodes from which ``target`` can be reached on a path that doesn't go through ``without``.
+
+        ``target`` itself is in it if it lies on such a cycle; ``without`` is in it if it leads to the target.
+        """
+        found: set[str] = set()
+        frontier = [target]
+        while frontier:
+            for source in self.predecessors[frontier.pop()]:
+                if source not in found:
+                    found.add(source)
+                    if source != without:
+                        frontier.append(source)
+        return found
+
+
+def _connect(edges: dict[str, dict[str, None]], source: str, flow: Flow) -> None:
+    if isinstance(flow, Leaf):
+        edges[source][flow.target] = None
+        return
+    if isinstance(flow, Split | Spread):
+        edges[source][flow.fork] = None
+        source = flow.fork
+    for part in subflows(flow):
+        _connect(edges, source, part)

@@ -1,0 +1,372 @@
+"""Applying events: the fold.
+
+``apply`` is the only thing that changes a run. Live, the kernel decides on an event and applies it; on recovery, the
+events are read from the log and applied: it is the same code, so what a process had in memory and what another rebuilds
+can't differ. Nothing here calls user code or looks at a clock.
+
+One commit holds what one decision recorded, so some facts only live between the events of a commit: an arrival placed
+by a completion is taken up by a ``ReducerUpdated``, a fork that was crossed by its ``ForkOpened``. If they are still
+there when the log ends, it doesn't fit the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from perdure import events as ev
+from perdure.errors import GraphRuntimeError
+from perdure.graph.flow import Leaf
+from perdure.graph.plan import NodeKind
+from perdure.ids import START_TASK, identify
+from perdure.kernel.placing import Walk, arrive, end_feed, limit_arms, open_arms, set_total, take
+from perdure.kernel.run import AFTER, Arrival, OpenJoin, Origin, Phase, Ref, Run, Source, Task, Unfolded
+from perdure.kernel.state.committed import Committed
+from perdure.kernel.status import MAY_FOLLOW, OVER, Status
+from perdure.kernel.tokens import enter_phase, open_join, release, remove, remove_join
+
+PASSING = frozenset({NodeKind.START, NodeKind.WAIT, NodeKind.ROUTER})
+"""Nodes that give on what reached them; their completions record no output."""
+
+
+def apply(run: Run, event: ev.AnyEvent) -> None:
+    """Fold one event into a run.
+
+    Raises:
+        GraphRuntimeError: the event doesn't fit: the log is of another graph, or damaged.
+    """
+    run.seq += 1
+    try:
+        _APPLY[type(event)](run, event)
+    except (KeyError, IndexError, AttributeError) as error:
+        raise GraphRuntimeError(
+            f"run {run.run_id!r}: event {run.seq} ({type(event).__name__}) doesn't fit the graph {run.plan.name!r}: "
+            f"{type(error).__name__} {error}. The graph has changed since the event was recorded"
+        ) from error
+
+
+def _enter(run: Run, status: Status) -> None:
+    if status not in MAY_FOLLOW[run.status]:
+        raise GraphRuntimeError(f"run {run.run_id!r}: {status} can't follow {run.status}")
+    run.status = status
+
+
+# --- the run ---
+
+
+def _run_started(run: Run, event: ev.RunStarted) -> None:
+    run.durability = event.durability
+    run.deadline = event.deadline
+    if event.max_steps is not None:
+        run.max_steps = event.max_steps
+    run.state = Committed(run.reading.state(event.state), run.state.declared, run.seq)
+    start = Task(START_TASK, run.plan.nodes["__start__"], run.root, 0, Ref(event.inputs, "__start__", run.seq), 0)
+    run.tasks[START_TASK] = run.ready[START_TASK] = run.root.tasks[START_TASK] = start
+
+
+def _segment_started(run: Run, event: ev.SegmentStarted) -> None:
+    """A worker takes over: what was running when the last one ended without a word was there when it crashed.
+
+    The tasks in flight are suspects until they finish. From the second crash on suspects run one at a time, so that a
+    crash with a single suspect running counts against that one.
+    """
+    _enter(run, Status.RUNNING)
+    in_flight = [task for task in run.tasks.values() if task.phase is Phase.RUNNING]
+    if in_flight:
+        run.crashes += 1
+        suspects = [task for task in in_flight if task.is_suspect]
+        if run.crashes > 1 and len(suspects) == 1:
+            suspects[0].crashes += 1
+    for task in in_flight:
+        task.is_suspect = True
+        enter_phase(run, task, Phase.READY)
+    run.settled.extend((instance, join) for (join, _), joined in run.joins.items() for instance in (joined.scope,))
+    run.stirred.update(run.maps)
+
+
+def _segment_ended(run: Run, event: ev.SegmentEnded) -> None:
+    """Nothing changes: the tasks that ran were recorded as interrupted."""
+
+
+def _run_paused(run: Run, event: ev.RunPaused) -> None:
+    _enter(run, Status.PAUSED)
+
+
+def _run_resumed(run: Run, event: ev.RunResumed) -> None:
+    _enter(run, Status.RUNNING)
+
+
+def _run_retried(run: Run, event: ev.RunRetried) -> None:
+    _enter(run, Status.RUNNING)
+    if event.max_steps is not None:
+        run.max_steps = event.max_steps
+    run.deadline = None
+    run.crashes = 0
+    run.failures.clear()
+    for task in run.tasks.values():
+        task.failures = task.crashes = 0
+        task.is_suspect = False
+        if task.phase is Phase.FAILED:
+            enter_phase(run, task, Phase.READY)
+
+
+def _run_accepted(run: Run, event: ev.RunAccepted) -> None:
+    _enter(run, Status.RUNNING)
+
+
+def _run_completed(run: Run, event: ev.RunCompleted) -> None:
+    _enter(run, Status.COMPLETED)
+
+
+def _run_failed(run: Run, event: ev.RunFailed) -> None:
+    _enter(run, Status.FAILED)
+
+
+def _run_cancelled(run: Run, event: ev.RunCancelled) -> None:
+    _enter(run, Status.CANCELLED)
+
+
+# --- tasks ---
+
+
+def _node_started(run: Run, event: ev.NodeStarted) -> None:
+    task = run.tasks[event.task]
+    task.attempt = event.attempt
+    enter_phase(run, task, Phase.RUNNING)
+
+
+def _node_completed(run: Run, event: ev.NodeCompleted) -> None:
+    task = run.tasks[event.task]
+    node, scope = task.node, task.scope
+    if event.change is not None:
+        _change(run, run.state_of(scope, node), event.change)
+    if task.feeds is None:
+        flow = node.flow
+        value: Source = task.value if node.kind in PASSING else Ref(event.output, node.id, run.seq)
+        depth = task.depth + 1
+        if (
+            type(flow) is Leaf
+            and (target := run.plan.nodes[flow.target]).kind is NodeKind.JOIN
+            and target.order == "arrival"
+        ):
+            # The most frequent way on, from an arm of a map into a join, spelled out.
+            path = (*(index for _, index in scope.trail), task.index)
+            run.arrivals.append(Arrival(target, scope.scope[target.parent], value, task.id, path, depth))
+        elif flow is not None:
+            Walk(run, Origin(task.id, depth), event.route).follow(flow, value, scope, task.index, ())
+    remove(run, task)
+
+
+def _node_failed(run: Run, event: ev.NodeFailed) -> None:
+    task = run.tasks[event.task]
+    task.failures += 1
+    if event.outcome == "retry":
+        enter_phase(run, task, Phase.RETRYING, event.retry_at)
+    elif event.outcome in ("fail", "wait"):
+        enter_phase(run, task, Phase.FAILED)
+        if event.outcome == "wait":
+            run.failures.append((event.error, task.id))
+    else:
+        node = run.plan.nodes[task.node.catch[1]]
+        joined = open_join(run, node, task.scope)
+        joined.failed.append((task.shown_path, event.error))
+        if event.outcome == "collect":
+            arrive(run, node, task.scope, task.index, Ref(event.value, "", 0), Origin(task.id, task.depth + 1))
+        remove(run, task)
+
+
+def _node_interrupted(run: Run, event: ev.NodeInterrupted) -> None:
+    enter_phase(run, run.tasks[event.task], Phase.READY)
+
+
+def _node_cancelled(run: Run, event: ev.NodeCancelled) -> None:
+    remove(run, run.tasks[event.task])
+
+
+def _change(run: Run, state: Committed, change: ev.Change) -> None:
+    state.apply(run.reading.operations(change.operations), run.seq)
+
+
+# --- waits ---
+
+
+def _wait_opened(run: Run, event: ev.WaitOpened) -> None:
+    enter_phase(run, run.tasks[event.task], Phase.WAITING, event.due_at)
+
+
+def _answered(run: Run, event: ev.Answered | ev.SignalReceived) -> None:
+    task = run.tasks[event.task]
+    task.value = Ref(event.value, task.node.id, run.seq)
+    enter_phase(run, task, Phase.READY)
+    task.is_answered = True
+
+
+def _timer_fired(run: Run, event: ev.TimerFired) -> None:
+    task = run.tasks[event.task]
+    task.is_answered = task.phase is Phase.WAITING
+    enter_phase(run, task, Phase.READY)
+
+
+def _escalated(run: Run, event: ev.Escalated) -> None:
+    task = run.tasks[event.task]
+    task.escalations += 1
+    enter_phase(run, task, Phase.WAITING, event.due_at)
+
+
+def _overridden(run: Run, event: ev.Overridden) -> None:
+    instances = run.instances()
+    for number, placed in enumerate(event.placed):
+        origin = Origin(identify("override", str(run.seq), str(number)), placed.depth)
+        walk = Walk(run, origin, placed.route)
+        walk.follow(Leaf(placed.node), Ref(placed.value, "", 0), instances[placed.instance], placed.index, ())
+    for task_id in event.dropped:
+        remove(run, run.tasks[task_id])
+    if event.output is not None:
+        run.ends.append((Ref(event.output.value, "", 0), ""))
+
+
+# --- forks ---
+
+
+def _fork_opened(run: Run, event: ev.ForkOpened) -> None:
+    instance = run.fresh.pop(event.instance)
+    if instance.feed is not None and instance.size is None:
+        instance.size = event.size
+        limit_arms(instance.feed, event.size, instance.fork.window)
+        if event.size is not None:
+            set_total(run, instance, event.size)
+    release(run, instance)
+
+
+def _stream_opened(run: Run, event: ev.StreamOpened) -> None:
+    task = run.tasks[event.task]
+    assert task.node.flow is not None
+    known = set(run.fresh)
+    origin = Origin(task.id, task.depth + 1)
+    nothing = Ref(None, task.node.id, run.seq)
+    Walk(run, origin, event.route).follow(task.node.flow, nothing, task.scope, task.index, ())
+    task.feeds = [instance for id_, instance in run.fresh.items() if id_ not in known and instance.feed is not None]
+    for instance in task.feeds:
+        assert instance.feed is not None
+        instance.feed.task = task.id
+
+
+def _items_taken(run: Run, event: ev.ItemsTaken) -> None:
+    instance = run.maps[event.instance]
+    feed = instance.feed
+    assert feed is not None
+    if event.first != feed.taken:
+        raise GraphRuntimeError(f"run {run.run_id!r}: items from {event.first} on follow items up to {feed.taken}")
+    take(feed, event.items, run.seq)
+    run.stirred[instance.id] = instance
+
+
+def _items_ended(run: Run, event: ev.ItemsEnded) -> None:
+    instance = run.maps[event.instance]
+    feed = instance.feed
+    assert feed is not None
+    if event.count == feed.opened:
+        end_feed(run, instance)
+    else:
+        set_total(run, instance, event.count)
+
+
+def _arms_opened(run: Run, event: ev.ArmsOpened) -> None:
+    open_arms(run, run.maps[event.instance], event.upto)
+
+
+# --- joins ---
+
+
+def _reducer_updated(run: Run, event: ev.ReducerUpdated) -> None:
+    detail = event.detail
+    if detail is not None and detail.instance:
+        joined = run.joins[event.join, detail.instance]
+        if not joined.count:
+            joined.keep_in_branch_order()
+        arrival = joined.kept.popleft()
+    else:
+        arrival = run.arrivals.popleft()
+        joined = open_join(run, arrival.join, arrival.scope)
+    if arrival.source != event.task or joined.node.id != event.join:
+        raise GraphRuntimeError(
+            f"run {run.run_id!r}: join {event.join!r} folds {event.task} where {arrival.source} arrived"
+        )
+    state = run.state_of(joined.scope, joined.node)
+    joined.unfolded.append(Unfolded(arrival, state.frozen(), joined.cancelled))
+    joined.count += 1
+    joined.first = joined.first or run.seq
+    joined.last = run.seq
+    joined.depth = max(joined.depth, arrival.depth)
+    if detail is not None:
+        joined.cancelled = joined.cancelled or detail.cancelled
+        if detail.change is not None:
+            _change(run, state, detail.change)
+
+
+def _join_closed(run: Run, event: ev.JoinClosed) -> None:
+    joined = run.joins[event.join, event.instance]
+    node = joined.node
+    if event.change is not None:
+        _change(run, run.state_of(joined.scope, node), event.change)
+    if node.flow is not None:
+        origin = Origin(join_output_id(joined), joined.depth + 1)
+        value = Ref(event.value, node.id, run.seq)
+        Walk(run, origin, event.route).follow(node.flow, value, joined.scope, AFTER, ())
+    remove_join(run, joined)
+
+
+def join_output_id(joined: OpenJoin) -> str:
+    """Return the identity of what a join instance gives out."""
+    return identify("join", joined.node.id, joined.scope.id)
+
+
+def _join_cancelled(run: Run, event: ev.JoinCancelled) -> None:
+    remove_join(run, run.joins[event.join, event.instance])
+
+
+_APPLY: dict[type, Callable[[Run, Any], None]] = {
+    ev.RunStarted: _run_started,
+    ev.SegmentStarted: _segment_started,
+    ev.SegmentEnded: _segment_ended,
+    ev.RunPaused: _run_paused,
+    ev.RunResumed: _run_resumed,
+    ev.RunRetried: _run_retried,
+    ev.RunAccepted: _run_accepted,
+    ev.RunCompleted: _run_completed,
+    ev.RunFailed: _run_failed,
+    ev.RunCancelled: _run_cancelled,
+    ev.NodeStarted: _node_started,
+    ev.NodeCompleted: _node_completed,
+    ev.NodeFailed: _node_failed,
+    ev.NodeInterrupted: _node_interrupted,
+    ev.NodeCancelled: _node_cancelled,
+    ev.WaitOpened: _wait_opened,
+    ev.Answered: _answered,
+    ev.SignalReceived: _answered,
+    ev.TimerFired: _timer_fired,
+    ev.Escalated: _escalated,
+    ev.Overridden: _overridden,
+    ev.ForkOpened: _fork_opened,
+    ev.StreamOpened: _stream_opened,
+    ev.ItemsTaken: _items_taken,
+    ev.ItemsEnded: _items_ended,
+    ev.ArmsOpened: _arms_opened,
+    ev.ReducerUpdated: _reducer_updated,
+    ev.JoinClosed: _join_closed,
+    ev.JoinCancelled: _join_cancelled,
+}
+
+
+def check_complete(run: Run) -> None:
+    """Check, at the end of a log, that its last commit recorded all that the graph asks for.
+
+    Raises:
+        GraphRuntimeError: an arrival wasn't folded, or a fork not recorded.
+    """
+    if run.status not in OVER and (run.arrivals or run.fresh):
+        missing = "a fold" if run.arrivals else "a fork"
+        raise GraphRuntimeError(
+            f"run {run.run_id!r}: the commit that ends at event {run.seq} doesn't record {missing} that the graph "
+            f"{run.plan.name!r} asks for. The graph has changed since"
+        )

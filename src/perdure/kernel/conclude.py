@@ -1,0 +1,72 @@
+"""Concluding: whether a run is over, and how."""
+
+from __future__ import annotations
+
+from perdure.errors import DeadlineExceeded, NoResult, PerdureError
+from perdure.events import ErrorInfo, JoinCancelled, NodeInterrupted, Output, RunCompleted, RunFailed
+from perdure.kernel.deciding import Deciding
+from perdure.kernel.run import Phase, Ref, Run, Source
+from perdure.kernel.settle import cancel_task
+from perdure.kernel.status import OVER
+
+
+def conclude(deciding: Deciding) -> None:
+    """End the run if it has failed, has reached its end, or has nothing left to run."""
+    run = deciding.run
+    if run.status in OVER:
+        return
+    if run.deadline is not None and deciding.now >= run.deadline:
+        message = f"run {run.run_id!r} wasn't over by its deadline"
+        give_up(deciding, DeadlineExceeded(message, run_id=run.run_id))
+    elif deciding.failure is not None:
+        end_in_failure(deciding, deciding.failure[0], deciding.failure[1])
+    elif run.failures and all(task.phase is Phase.FAILED for task in run.tasks.values()):
+        end_in_failure(deciding, *run.failures[0])
+    elif run.ends and not run.failures and (run.plan.end == "first" or _is_idle(run)):
+        _complete(deciding)
+    elif _is_idle(run):
+        where = "; ".join(run.loose_ends) or "no value got past the start"
+        message = f"run {run.run_id!r}: nothing is left to run and no value has reached the end ({where})"
+        give_up(deciding, NoResult(message, run_id=run.run_id))
+
+
+def _is_idle(run: Run) -> bool:
+    return not run.tasks and not run.maps and not run.joins
+
+
+def _complete(deciding: Deciding) -> None:
+    run = deciding.run
+    for task in sorted(run.tasks.values(), key=lambda task: task.path):
+        cancel_task(deciding, task, "the run has reached its end")
+    for joined in list(run.joins.values()):
+        deciding.record(JoinCancelled(joined.node.id, joined.scope.id))
+    values = run.ends if run.plan.end == "all" else run.ends[:1]
+    deciding.record(RunCompleted(tuple(_output(deciding, value, source) for value, source in values)))
+
+
+def _output(deciding: Deciding, value: Source, source: str) -> Output:
+    by = value.by if isinstance(value, Ref) else ""
+    if isinstance(value, Ref) and value.seq:
+        return Output(value.seq, source=source, by=by)
+    return Output(0, deciding.code.inline(value), source, by)
+
+
+def interrupt_all(deciding: Deciding) -> None:
+    """Stop every body that runs; its task runs again when the run goes on."""
+    for task in [task for task in deciding.run.tasks.values() if task.phase is Phase.RUNNING]:
+        deciding.stopped.append((task.id, task.attempt))
+        deciding.record(NodeInterrupted(task.id))
+
+
+def end_in_failure(deciding: Deciding, error: ErrorInfo, task_id: str) -> None:
+    """Let the run fail; what finished is kept."""
+    interrupt_all(deciding)
+    failed = deciding.run.tasks.get(task_id)
+    deciding.record(RunFailed(error, task_id, failed.shown_path if failed is not None else ""))
+
+
+def give_up(deciding: Deciding, error: PerdureError) -> None:
+    """Let the run fail with an error of perdure's own."""
+    info = ErrorInfo(type(error).__name__, error.message)
+    deciding.failure = (info, "", error)
+    end_in_failure(deciding, info, "")

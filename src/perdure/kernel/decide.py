@@ -1,0 +1,155 @@
+"""Deciding: from what the shell reports to events.
+
+One decision takes everything that is in. It does, in this order: record results and place all that comes of them; settle,
+that is fold arrivals, end forks early, open arms, close joins (``settle.py``), until nothing more follows; look whether
+the run is over (``conclude.py``); start what is ready (``schedule.py``), and settle again if that has given rise to more.
+
+    outcomes   ──►  settle  ──►  conclude  ──►  schedule
+                      ▲                            │
+                      └────────────────────────────┘
+
+Time and everything random come in as values. The user's own code is only called through ``Code``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from perdure.events import (
+    NodeCompleted,
+    RunCancelled,
+    RunPaused,
+    RunStarted,
+    SegmentEnded,
+    SegmentStarted,
+)
+from perdure.kernel.conclude import conclude, interrupt_all
+from perdure.kernel.deciding import Code, Deciding, Decision
+from perdure.kernel.outcomes import deliver, ring, take_results
+from perdure.kernel.results import Delivery, Request, Result, Succeeded
+from perdure.kernel.run import Phase, Run
+from perdure.kernel.schedule import start_ready
+from perdure.kernel.settle import settle
+from perdure.kernel.status import OVER
+
+
+class Happening(msgspec.Struct):
+    """Everything that is in.
+
+    Attributes:
+        now: the time, in microseconds since 1970.
+        results: what bodies have come to, in the order in which they ended.
+        deliveries: answers and signals; those that nobody waits for are left in it.
+        requests: what somebody wants of the run.
+        broken: joins whose code is known to raise, so that the run has to fail there.
+    """
+
+    now: int
+    results: list[Result] = []
+    deliveries: list[Delivery] = []
+    requests: list[Request] = []
+    broken: dict[str, Exception] = {}
+
+
+def decide(run: Run, happening: Happening, code: Code) -> Decision:
+    """Decide on everything that follows from what is in.
+
+    The run is ahead of its log afterwards, until the events are committed.
+
+    Raises:
+        ArrivalFailed: the user's code raised in the midst of the decision; the run has to be rebuilt from its log.
+    """
+    deciding = Deciding(run, code, happening.now, happening.broken)
+    take_results(deciding, happening.results)
+    _go_on(deciding, happening)
+    return deciding.decision()
+
+
+def take_over(run: Run, segment: SegmentStarted, happening: Happening, code: Code) -> Decision:
+    """Decide what a worker has to do that begins to drive a run.
+
+    Raises:
+        ArrivalFailed: as for :func:`decide`.
+    """
+    deciding = Deciding(run, code, happening.now, happening.broken)
+    deciding.record(segment)
+    _go_on(deciding, happening)
+    return deciding.decision()
+
+
+def _go_on(deciding: Deciding, happening: Happening) -> None:
+    run = deciding.run
+    happening.deliveries[:] = deliver(deciding, happening.deliveries)
+    ring(deciding)
+    while True:
+        settle(deciding)
+        conclude(deciding)
+        if run.status in OVER or _is_held(deciding, happening.requests):
+            break
+        if happening.deliveries:
+            happening.deliveries[:] = deliver(deciding, happening.deliveries)
+        if not start_ready(deciding) and not _has_more(deciding):
+            happening.deliveries[:] = deliver(deciding, happening.deliveries)
+            if not _has_more(deciding):
+                break
+    conclude(deciding)
+
+
+def _has_more(deciding: Deciding) -> bool:
+    run = deciding.run
+    return bool(run.arrivals or run.stirred or run.settled or (deciding.failure is not None and run.status not in OVER))
+
+
+def _is_held(deciding: Deciding, requests: list[Request]) -> bool:
+    """Carry out what somebody wants of the run; say whether nothing may start."""
+    if not requests:
+        return False
+    run, request = deciding.run, requests[0]
+    if request.verb == "cancel":
+        interrupt_all(deciding)
+        deciding.record(RunCancelled(request.by, request.reason, request.entry))
+    else:
+        if request.now:
+            interrupt_all(deciding)
+        if any(task.phase is Phase.RUNNING for task in run.tasks.values()):
+            return True  # tasks in flight finish first
+        deciding.record(RunPaused(request.by, request.reason, request.entry))
+    deciding.consumed += [request.entry for request in requests]
+    return True
+
+
+def start(run: Run, started: RunStarted, begun: Succeeded | None, now: int, code: Code) -> Decision:
+    """Decide on a new run.
+
+    Args:
+        run: the run, with nothing applied.
+        started: its first event.
+        begun: what comes of the inputs, where that is all there is to record of them.
+        now: the time, in microseconds since 1970.
+        code: the user's code; it isn't called.
+    """
+    deciding = Deciding(run, code, now)
+    deciding.record(started)
+    if begun is not None:
+        deciding.record(NodeCompleted(begun.task, begun.output, begun.route))
+        deciding.open_forks(begun.maps)
+    return deciding.decision()
+
+
+def hand_back(run: Run, ended: SegmentEnded, code: Code) -> Decision:
+    """Decide what to leave behind by a worker that stops driving a run."""
+    deciding = Deciding(run, code, 0)
+    interrupt_all(deciding)
+    deciding.record(ended)
+    return deciding.decision()
+
+
+Rest = Literal["running", "waiting"]
+
+
+def rest_of(run: Run) -> Rest:
+    """Say whether a run that isn't over has anything to do before something comes in, or a time comes."""
+    idle = (Phase.WAITING, Phase.RETRYING, Phase.FAILED)
+    return "waiting" if run.tasks and all(task.phase in idle for task in run.tasks.values()) else "running"

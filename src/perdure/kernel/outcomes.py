@@ -1,0 +1,172 @@
+"""Outcomes: what bodies have come to, and what has come in from outside, recorded with all that follows at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from perdure.errors import DeadlineExceeded, StateConflict
+from perdure.events import (
+    Answered,
+    ErrorInfo,
+    Escalated,
+    ItemsEnded,
+    ItemsTaken,
+    NodeCompleted,
+    SignalReceived,
+    StreamOpened,
+    TimerFired,
+    WaitOpened,
+)
+from perdure.graph.plan import WaitKind
+from perdure.kernel.deciding import Deciding
+from perdure.kernel.results import Delivery, Failed, Parked, Result, Streaming, Succeeded, Yielded
+from perdure.kernel.run import Phase, Task
+
+
+def take_results(deciding: Deciding, results: Iterable[Result]) -> None:
+    """Record results, in the order in which they came, and place what comes of them."""
+    tasks = deciding.run.tasks
+    for result in results:
+        task = tasks.get(result.task)
+        if task is None or task.phase is not Phase.RUNNING or task.attempt != result.attempt:
+            continue  # it was cancelled, or interrupted, while its result was on the way
+        if type(result) is Succeeded:
+            _succeeded(deciding, task, result)
+        elif type(result) is Yielded:
+            _yielded(deciding, task, result)
+        elif type(result) is Streaming:
+            deciding.record(StreamOpened(task.id, result.route))
+            deciding.open_forks(())
+        elif type(result) is Failed:
+            deciding.fail(task, result.error, result.exception, result.retry_after)
+        elif type(result) is Parked:
+            open_wait(deciding, task, result)
+
+
+def _succeeded(deciding: Deciding, task: Task, result: Succeeded) -> None:
+    change = None
+    if result.proposal is not None:
+        try:
+            change = deciding.change(deciding.run.state_of(task.scope, task.node), result.proposal)
+        except StateConflict as error:
+            deciding.conflict(task, error)
+            return
+    if task.feeds is not None:
+        for instance in task.feeds:
+            feed = instance.feed
+            if feed is not None and feed.task is not None:
+                deciding.record(ItemsEnded(instance.id, feed.taken, result.short_of))
+    deciding.record(NodeCompleted(task.id, result.output, result.route, change))
+    if deciding.run.fresh:
+        deciding.open_forks(result.maps)
+
+
+def _yielded(deciding: Deciding, task: Task, result: Yielded) -> None:
+    for instance, chunks in zip(task.feeds or (), result.items, strict=True):
+        for items in chunks:
+            feed = instance.feed
+            if feed is not None and feed.task == task.id:
+                deciding.record(ItemsTaken(instance.id, feed.taken, items))
+
+
+# --- waits ---
+
+
+def open_wait(deciding: Deciding, task: Task, parked: Parked | None = None) -> None:
+    """Let a task wait for what its node says, or what the node's own code has said."""
+    wait = task.node.wait
+    assert wait is not None
+    due_at = parked.due_at if parked is not None else None
+    if due_at is None and wait.after is not None:
+        due_at = deciding.now + wait.after
+    deciding.record(
+        WaitOpened(
+            task.id,
+            task.node.id,
+            wait.kind.value,
+            wait.name,
+            (parked.title if parked is not None else "") or wait.title,
+            (parked.assignee if parked is not None else "") or wait.assignee,
+            wait.schema,
+            wait.at if due_at is None else due_at,
+        )
+    )
+
+
+def deliver(deciding: Deciding, deliveries: Iterable[Delivery]) -> list[Delivery]:
+    """Hand over what has come in; return what nobody waits for yet.
+
+    A signal goes to the task that has waited longest for its name. An answer goes to its task, if that still waits.
+    """
+    left = []
+    run = deciding.run
+    for delivery in deliveries:
+        if delivery.task:
+            task = run.tasks.get(delivery.task)
+            if task is not None and task.phase is Phase.WAITING:
+                deciding.record(Answered(task.id, delivery.value, delivery.by, delivery.entry))
+                pass_on(deciding, task)
+            deciding.consumed.append(delivery.entry)
+            continue
+        waiting = _waiting_for(deciding, delivery.name)
+        if waiting is None:
+            left.append(delivery)
+            continue
+        deciding.record(SignalReceived(waiting.id, delivery.name, delivery.value, delivery.by, delivery.entry))
+        deciding.consumed.append(delivery.entry)
+        pass_on(deciding, waiting)
+    return left
+
+
+def _waiting_for(deciding: Deciding, name: str) -> Task | None:
+    for task in deciding.run.tasks.values():
+        wait = task.node.wait
+        if task.phase is Phase.WAITING and wait is not None and wait.kind is WaitKind.SIGNAL and wait.name == name:
+            return task
+    return None
+
+
+def pass_on(deciding: Deciding, task: Task) -> bool:
+    """Let a wait that is over go on at once, unless what follows it calls user code: then it is run like a step."""
+    passed = deciding.code.pass_on(task)
+    if passed is None:
+        return False
+    deciding.record(NodeCompleted(task.id, passed.output, passed.route))
+    deciding.open_forks(passed.maps)
+    return True
+
+
+def ring(deciding: Deciding) -> None:
+    """Do what is due: retries become ready, sleeps end, deadlines pass."""
+    run = deciding.run
+    run.next_alarm()
+    while run.alarms and run.alarms[0][0] <= deciding.now:
+        task = run.tasks[run.alarms[0][1]]
+        if task.phase is Phase.RETRYING:
+            deciding.record(TimerFired(task.id))
+        elif task.node.wait is not None and task.node.wait.kind is WaitKind.SLEEP:
+            deciding.record(TimerFired(task.id))
+            pass_on(deciding, task)
+        else:
+            _expire(deciding, task)
+        run.next_alarm()
+
+
+def _expire(deciding: Deciding, task: Task) -> None:
+    """Do what a wait does when its deadline passes: escalate, answer itself, or fail."""
+    wait = task.node.wait
+    assert wait is not None
+    if task.escalations < len(wait.escalations):
+        assignee, after = wait.escalations[task.escalations]
+        due_at = deciding.now + after if after is not None else None
+        deciding.record(Escalated(task.id, assignee, due_at))
+        return
+    answer = deciding.code.expired(task)
+    if answer is not None:
+        deciding.record(Answered(task.id, answer, "deadline"))
+        pass_on(deciding, task)
+        return
+    error = DeadlineExceeded(
+        f"run {deciding.run.run_id!r}: nobody has answered {task.shown_path} in time", run_id=deciding.run.run_id
+    )
+    deciding.fail(task, ErrorInfo("DeadlineExceeded", error.message), error)

@@ -1,0 +1,155 @@
+"""Scheduling: which of the tasks that are ready start now.
+
+They start in the order of their paths: older arms first. Without limits all of them do. With limits a task starts only if
+there is room under every one it runs under, and takes its place under all of them at once; what finds no room is kept in
+one queue for each set of limits, and looked at again when one of them has room.
+
+After two crashes in a row suspects, the tasks that were there, run one at a time (``kernel/apply.py``).
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+from perdure.errors import CrashLoop, MaxStepsError
+from perdure.events import ErrorInfo, NodeCompleted, NodeStarted
+from perdure.graph.plan import NodeKind
+from perdure.kernel.deciding import Deciding
+from perdure.kernel.outcomes import open_wait, pass_on
+from perdure.kernel.run import Phase, Run, Task, limit_keys
+
+
+def start_ready(deciding: Deciding) -> bool:
+    """Start what may start; return whether that has given rise to more to settle."""
+    run = deciding.run
+    ready = list(run.ready.values())
+    if not ready and not run.freed:
+        return False
+    if ready and not _in_order(ready):
+        ready.sort(key=lambda task: task.path)
+    has_more = False
+    held_back = _holds_back_suspects(run)
+    for task in ready:
+        if deciding.failure is not None:
+            return False
+        if task.node.limits:
+            _enqueue(run, task)
+            continue
+        if held_back and task.is_suspect:
+            continue
+        if _start(deciding, task):
+            has_more = True
+        elif task.is_suspect:
+            held_back = run.crashes > 1
+    return _start_queued(deciding) or has_more
+
+
+def _in_order(tasks: list[Task]) -> bool:
+    """Say whether tasks of one scope are in the order of their indices, so that there is nothing to sort."""
+    previous = tasks[0]
+    for task in tasks:
+        if task.scope is not previous.scope or task.index < previous.index:
+            return False
+        previous = task
+    return True
+
+
+def _holds_back_suspects(run: Run) -> bool:
+    return run.crashes > 1 and any(task.is_suspect and task.phase is Phase.RUNNING for task in run.tasks.values())
+
+
+def _start(deciding: Deciding, task: Task) -> bool:
+    """Start a task, or do what is to be done instead; return whether that has given rise to more to settle."""
+    kind = task.node.kind
+    if task.depth > deciding.run.max_steps:
+        _stop_at_limit(deciding, task)
+    elif kind is NodeKind.START and (begun := deciding.code.begin(task)) is not None:
+        deciding.record(NodeCompleted(task.id, begun.output, begun.route))
+        deciding.open_forks(begun.maps)
+        return True
+    elif kind is NodeKind.WAIT and not task.is_answered and not (task.node.wait and task.node.wait.asks_code):
+        open_wait(deciding, task)
+    elif kind is NodeKind.WAIT and task.is_answered and pass_on(deciding, task):
+        return True
+    elif task.crashes >= task.node.max_crashes:
+        _give_up_on(deciding, task)
+        return True
+    else:
+        deciding.record(NodeStarted(task.id, task.node.id, task.attempt + 1))
+        deciding.started.append(task)
+    return False
+
+
+# --- limits ---
+
+
+def _enqueue(run: Run, task: Task) -> None:
+    del run.ready[task.id]
+    keys = tuple(key for key, _ in limit_keys(task))
+    heappush(run.queues.setdefault(keys, []), (task.path, task.id, task))
+    run.freed.update(keys)
+
+
+def _start_queued(deciding: Deciding) -> bool:
+    """Start the oldest of the tasks that have room under all their limits, one after another."""
+    run = deciding.run
+    if not run.freed:
+        return False
+    has_more = False
+    candidates = [keys for keys in run.queues if not run.freed.isdisjoint(keys)]
+    run.freed.clear()
+    while deciding.failure is None:
+        best: tuple[str, ...] | None = None
+        for keys in candidates:
+            head = _head(run, keys)
+            if (
+                head is not None
+                and _has_room(run, head)
+                and (best is None or run.queues[keys][0] < run.queues[best][0])
+            ):
+                best = keys
+        if best is None:
+            break
+        _, _, task = heappop(run.queues[best])
+        has_more = _start(deciding, task) or has_more
+    for keys in candidates:
+        if not run.queues[keys]:
+            del run.queues[keys]
+    return has_more
+
+
+def _head(run: Run, keys: tuple[str, ...]) -> Task | None:
+    """Return the oldest task of a queue that is still to be started."""
+    queue = run.queues[keys]
+    while queue:
+        task: Task = queue[0][2]
+        if task.phase is Phase.READY and run.tasks.get(task.id) is task:
+            return task
+        heappop(queue)
+    return None
+
+
+def _has_room(run: Run, task: Task) -> bool:
+    return all(run.running.get(key, 0) < capacity for key, capacity in limit_keys(task))
+
+
+# --- what isn't started ---
+
+
+def _stop_at_limit(deciding: Deciding, task: Task) -> None:
+    run = deciding.run
+    error = MaxStepsError(
+        f"run {run.run_id!r}: {task.shown_path} would be step {task.depth} of one lineage, and max_steps is "
+        f"{run.max_steps}. If the loop is meant to be that long, retry the run with a greater max_steps",
+        run_id=run.run_id,
+    )
+    deciding.failure = (ErrorInfo("MaxStepsError", error.message), task.id, error)
+
+
+def _give_up_on(deciding: Deciding, task: Task) -> None:
+    run = deciding.run
+    error = CrashLoop(
+        f"run {run.run_id!r}: the process died {task.crashes} times while {task.shown_path} was the only suspect running",
+        run_id=run.run_id,
+    )
+    deciding.fail(task, ErrorInfo("CrashLoop", error.message), error)

@@ -1,0 +1,162 @@
+"""Settling: everything that follows from what was recorded, until there is nothing left to do but run tasks.
+
+In this order, again and again: fold arrivals; end forks early; open arms; close joins, inner ones first. That inner joins
+close first needs no sorting: an open inner join counts for the outer one.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from perdure.errors import QuorumNotReached
+from perdure.events import ArmsOpened, Folded, ItemsEnded, JoinCancelled, JoinClosed, NodeCancelled, ReducerUpdated
+from perdure.kernel.apply import join_output_id
+from perdure.kernel.deciding import ArrivalFailed, Deciding
+from perdure.kernel.describe import describe
+from perdure.kernel.run import Arrival, Instance, OpenJoin, Phase, Task
+from perdure.kernel.state.committed import Transaction
+
+
+def settle(deciding: Deciding) -> None:
+    """Do what the run calls for.
+
+    Raises:
+        ArrivalFailed: a reducer, or the code behind a join, raised.
+    """
+    run = deciding.run
+    while True:
+        if run.arrivals:
+            _fold(deciding, run.arrivals[0], "")
+        elif deciding.cancelling:
+            _cancel_siblings(deciding, deciding.cancelling.pop(0))
+        elif run.stirred:
+            _open_arms(deciding, run.stirred.pop(next(iter(run.stirred))))
+        elif run.settled:
+            instance, join = run.settled.popleft()
+            joined = instance.joins.get(join)
+            if joined is not None and (joined.has_enough or not instance.counts.get(join)):
+                _close(deciding, joined)
+        else:
+            return
+
+
+def _open_arms(deciding: Deciding, instance: Instance) -> None:
+    feed = instance.feed
+    if feed is None:
+        return
+    room = instance.fork.window - len(feed.arms) if feed.arms is not None else feed.taken
+    upto = min(feed.taken, feed.opened + room)
+    if upto > feed.opened:
+        deciding.record(ArmsOpened(instance.id, upto))
+        deciding.open_forks(())
+
+
+# --- joins ---
+
+
+def _fold(deciding: Deciding, arrival: Arrival, instance: str) -> None:
+    run, join = deciding.run, arrival.join
+    joined = arrival.scope.joins.get(join.id)
+    current = joined.value if joined is not None else msgspec.UNSET
+    was_cancelled = joined is not None and joined.cancelled
+    state = run.state_of(arrival.scope, join)
+    transaction = Transaction(state)
+    try:
+        value, cancelled = deciding.code.fold(join.id, current, arrival, was_cancelled, transaction)
+        change = deciding.change(state, transaction.proposal())
+    except Exception as error:
+        raise ArrivalFailed(arrival.source, join.id, error) from error
+    is_plain = change is None and not cancelled and not instance
+    deciding.record(ReducerUpdated(arrival.source, join.id, None if is_plain else Folded(change, cancelled, instance)))
+    joined = arrival.scope.joins[join.id]
+    joined.value = value
+    joined.unfolded.clear()
+    if cancelled and not was_cancelled:
+        deciding.cancelling.append(joined)
+
+
+def _close(deciding: Deciding, joined: OpenJoin) -> None:
+    node, scope = joined.node, joined.scope
+    if node.id in deciding.broken:
+        _break(deciding, joined, deciding.broken[node.id])
+        return
+    missing = _missing_successes(joined)
+    if missing is not None:
+        _break(deciding, joined, missing)
+        return
+    if joined.kept:
+        joined.keep_in_branch_order()
+        while joined.kept:
+            _fold(deciding, joined.kept[0], scope.id)
+    if node.cancels and scope.counts.get(node.id):
+        _cancel_siblings(deciding, joined)
+    state = deciding.run.state_of(scope, node)
+    transaction = Transaction(state)
+    try:
+        closing = deciding.code.close(joined, transaction)
+        change = deciding.change(state, transaction.proposal())
+    except Exception as error:
+        raise ArrivalFailed("", node.id, error) from error
+    deciding.record(
+        JoinClosed(node.id, scope.id, closing.value, joined.count, joined.first, joined.last, closing.route, change)
+    )
+    deciding.open_forks(closing.maps)
+
+
+def _missing_successes(joined: OpenJoin) -> Exception | None:
+    """Return why a join that nothing can reach any more mustn't close."""
+    node = joined.node
+    if node.quorum and joined.has_enough:
+        return None
+    successes = joined.count + len(joined.kept) - (0 if node.quorum else len(joined.failed))
+    wanted = node.quorum or node.min_ok
+    if successes >= wanted:
+        return None
+    listed = "; ".join(f"{path}: {error.type}: {error.message}" for path, error in joined.failed) or "nothing failed"
+    return QuorumNotReached(
+        f"join {node.id!r} has {successes} of the {wanted} successes it needs, and nothing can reach it any more ({listed})",
+        failures=tuple(joined.failed),
+    )
+
+
+def _break(deciding: Deciding, joined: OpenJoin, error: Exception) -> None:
+    """Let the run fail at a join; it stays open, to be closed when the run is retried."""
+    if deciding.failure is None:
+        deciding.failure = (describe(error), join_output_id(joined), error)
+
+
+# --- early ends ---
+
+
+def _cancel_siblings(deciding: Deciding, joined: OpenJoin) -> None:
+    """End a fork early: cancel what is live in its instance and could still reach the join."""
+    instance, mark = joined.scope, (joined.scope.fork.id, joined.node.id)
+    inside = [other for other in (instance, *instance.inner.values()) if other.scope.get(instance.fork.id) is instance]
+    reason = f"join {joined.node.id} ended the fork early"
+    for other in inside:
+        if other.feed is not None and mark in other.fork.counted:
+            _stop_feed(deciding, other, reason)
+    tasks = [task for other in inside for task in other.tasks.values() if mark in task.node.counted]
+    for task in sorted(tasks, key=lambda task: task.path):
+        cancel_task(deciding, task, reason)
+    for other in inside:
+        for inner in list(other.joins.values()):
+            if inner is not joined and mark in inner.node.counted:
+                deciding.record(JoinCancelled(inner.node.id, other.id))
+
+
+def _stop_feed(deciding: Deciding, instance: Instance, reason: str) -> None:
+    feed = instance.feed
+    assert feed is not None
+    stream = deciding.run.tasks.get(feed.task) if feed.task is not None else None
+    deciding.record(ItemsEnded(instance.id, feed.opened))
+    feeds = stream.feeds or () if stream is not None else ()
+    if stream is not None and all(other.feed is None or other.feed.task != stream.id for other in feeds):
+        cancel_task(deciding, stream, reason)
+
+
+def cancel_task(deciding: Deciding, task: Task, reason: str) -> None:
+    """Cancel a task for good."""
+    if task.phase is Phase.RUNNING:
+        deciding.stopped.append((task.id, task.attempt))
+    deciding.record(NodeCancelled(task.id, reason))

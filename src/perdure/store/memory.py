@@ -1,0 +1,250 @@
+"""A store in memory: for tests, and for runs that needn't outlive the process."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import islice
+
+import msgspec
+
+from perdure.errors import Fenced, StoreClosed, StoreCorrupt
+from perdure.store.chain import verify_blob
+from perdure.store.port import PAGE_BYTES, Append, Lease, NewRun, Owner, Row, RunInfo, Snapshot
+
+_DRIVEN = ("PENDING", "RUNNING", "WAITING")
+
+
+class MemoryStore:
+    """Keeps runs in dicts. Two engines may share one, as two processes share a file."""
+
+    def __init__(self, name: str = "memory") -> None:
+        self._name = name
+        self._runs: dict[str, RunInfo] = {}
+        self._logs: dict[str, list[Row]] = {}
+        self._blobs: dict[tuple[str, str], bytes] = {}
+        self._plans: dict[str, tuple[str, bytes]] = {}
+        self._snapshots: dict[str, Snapshot] = {}
+        self._epoch = 0
+        self._open = 0
+
+    @property
+    def location(self) -> str:
+        """A name to show."""
+        return self._name
+
+    async def open(self) -> None:
+        """Make the store ready."""
+        self._open += 1
+
+    async def close(self) -> None:
+        """Let go; what is stored stays for whoever opens the store again."""
+        self._open = max(0, self._open - 1)
+
+    async def _enter(self) -> None:
+        """Give others a chance to run where a real store would wait for a disk."""
+        if not self._open:
+            raise StoreClosed("the store is closed", location=self._name)
+        await asyncio.sleep(0)
+
+    async def _answer(self) -> None:
+        """Let a caller be cancelled after the deed, as with a real store, whose answer may be lost."""
+        await asyncio.sleep(0)
+
+    async def next_epoch(self) -> int:
+        """Return an epoch that no lease has had."""
+        await self._enter()
+        self._epoch += 1
+        return self._epoch
+
+    async def create(self, run: NewRun) -> tuple[RunInfo, bool]:
+        """Create a run and its first commit; if the id is taken, return what is there and False."""
+        await self._enter()
+        known = self._runs.get(run.run_id)
+        if known is not None:
+            return known, False
+        last = run.rows[-1]
+        info = RunInfo(
+            run_id=run.run_id,
+            graph=run.graph,
+            fingerprint=run.fingerprint,
+            status=run.update.status,
+            last_seq=last.first + last.count - 1,
+            head=last.hash,
+            epoch=last.epoch,
+            owner=run.owner,
+            lease_until=run.lease_until,
+            created_at=run.created_at,
+            updated_at=last.ts,
+            inputs_digest=run.inputs_digest,
+            state_digest=run.state_digest,
+            error=run.update.error,
+            due_at=run.update.due_at,
+        )
+        self._runs[run.run_id] = info
+        self._logs[run.run_id] = list(run.rows)
+        self._blobs.update({(run.run_id, digest): data for digest, data in run.blobs.items()})
+        await self._answer()
+        return info, True
+
+    async def append(self, append: Append) -> None:
+        """Make a commit."""
+        await self._enter()
+        info = self._runs.get(append.run_id)
+        if info is None or info.epoch != append.epoch or info.last_seq != append.after:
+            raise Fenced(
+                f"run {append.run_id!r} is at event {info and info.last_seq} in epoch {info and info.epoch}; a commit after "
+                f"event {append.after} in epoch {append.epoch} is refused",
+                location=self._name,
+            )
+        last = append.rows[-1]
+        self._logs[append.run_id].extend(append.rows)
+        self._blobs.update({(append.run_id, digest): data for digest, data in append.blobs.items()})
+        self._runs[append.run_id] = msgspec.structs.replace(
+            info,
+            last_seq=last.first + last.count - 1,
+            head=last.hash,
+            updated_at=last.ts,
+            status=append.update.status,
+            error=append.update.error,
+            due_at=append.update.due_at,
+            fingerprint=append.update.fingerprint or info.fingerprint,
+        )
+        await self._answer()
+
+    async def read(self, run_id: str, after: int = 0, limit: int = 512) -> Sequence[Row]:
+        """Return the next rows of a log, at most ``limit``, whose last event comes after a seq."""
+        await self._enter()
+        log = self._logs.get(run_id, [])
+        start = bisect_right(log, after, key=lambda row: row.first + row.count - 1)
+        page, size = [], 0
+        for row in islice(log, start, start + limit):
+            page.append(row)
+            size += len(row.events)
+            if size > PAGE_BYTES:
+                break
+        return page
+
+    async def blob(self, run_id: str, digest: str) -> bytes:
+        """Return a blob."""
+        await self._enter()
+        data = self._blobs.get((run_id, digest))
+        if data is None:
+            raise StoreCorrupt(f"run {run_id!r}: the blob {digest} is missing", location=self._name)
+        verify_blob(data, digest, run_id, self._name)
+        return data
+
+    async def get(self, run_id: str) -> RunInfo | None:
+        """Return what is known of a run."""
+        await self._enter()
+        return self._runs.get(run_id)
+
+    async def list(
+        self, *, statuses: Sequence[str] = (), graph: str | None = None, limit: int = 100, before: int | None = None
+    ) -> Sequence[RunInfo]:
+        """Return runs, the newest first."""
+        await self._enter()
+        newest_first = [*self._runs.values()][::-1]
+        newest_first.sort(key=lambda info: -info.created_at)
+        found = [
+            info
+            for info in newest_first
+            if (not statuses or info.status in statuses)
+            and (graph is None or info.graph == graph)
+            and (before is None or info.created_at < before)
+        ]
+        return found[:limit]
+
+    async def claim(
+        self, owner: Owner, *, graphs: Sequence[str], now: int, until: int, limit: int, run_id: str | None = None
+    ) -> Sequence[RunInfo]:
+        """Take leases on runs that nobody drives and that are due."""
+        await self._enter()
+        free = [
+            info
+            for info in self._runs.values()
+            if (info.run_id == run_id if run_id is not None else info.graph in graphs)
+            and info.status in _DRIVEN
+            and _ready_at(info) <= now
+        ]
+        claimed: list[RunInfo] = []
+        for info in sorted(free, key=_ready_at)[:limit]:
+            self._epoch += 1
+            mine = msgspec.structs.replace(info, owner=owner, epoch=self._epoch, lease_until=until)
+            self._runs[info.run_id] = mine
+            claimed.append(mine)
+        await self._answer()
+        return claimed
+
+    async def orphans(self, now: int) -> Sequence[RunInfo]:
+        """Return runs under a lease that hasn't run out."""
+        await self._enter()
+        return [info for info in self._runs.values() if info.lease_until > now and info.status in _DRIVEN]
+
+    async def heartbeat(self, leases: Sequence[Lease]) -> Sequence[str]:
+        """Extend leases; return the ids of those that are lost."""
+        await self._enter()
+        lost = []
+        for lease in leases:
+            info = self._runs.get(lease.run_id)
+            if info is not None and info.epoch == lease.epoch and info.owner is not None:
+                self._runs[lease.run_id] = msgspec.structs.replace(info, lease_until=lease.until)
+            else:
+                lost.append(lease.run_id)
+        return lost
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Give leases up."""
+        await self._enter()
+        for lease in leases:
+            self._end(lease.run_id, lease.epoch)
+
+    async def expire(self, run_id: str, epoch: int) -> None:
+        """End a lease."""
+        await self._enter()
+        self._end(run_id, epoch)
+
+    def _end(self, run_id: str, epoch: int) -> None:
+        info = self._runs.get(run_id)
+        if info is not None and info.epoch == epoch:
+            self._runs[run_id] = msgspec.structs.replace(info, owner=None, lease_until=0)
+
+    async def park(self, run_id: str, epoch: int, status: str, error: str) -> None:
+        """Set a run's status without a commit."""
+        await self._enter()
+        info = self._runs.get(run_id)
+        if info is not None and info.epoch == epoch:
+            self._runs[run_id] = msgspec.structs.replace(info, status=status, error=error, owner=None, lease_until=0)
+
+    async def save_plan(self, fingerprint: str, name: str, plan: bytes) -> None:
+        """Keep the structure of a graph."""
+        await self._enter()
+        self._plans.setdefault(fingerprint, (name, plan))
+
+    async def plan(self, fingerprint: str) -> bytes | None:
+        """Return the structure of a graph."""
+        await self._enter()
+        known = self._plans.get(fingerprint)
+        return known and known[1]
+
+    async def save_snapshot(self, run_id: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot instead of the one before."""
+        await self._enter()
+        if run_id in self._runs:
+            self._snapshots[run_id] = snapshot
+
+    async def snapshot(self, run_id: str) -> Snapshot | None:
+        """Return the snapshot of a run."""
+        await self._enter()
+        return self._snapshots.get(run_id)
+
+    async def drop_snapshot(self, run_id: str) -> None:
+        """Forget the snapshot of a run."""
+        await self._enter()
+        self._snapshots.pop(run_id, None)
+
+
+def _ready_at(info: RunInfo) -> int:
+    """Return when a run became free and due."""
+    return max(info.lease_until, info.due_at or 0)

@@ -1,0 +1,273 @@
+"""The port of a store: bytes at positions.
+
+A store keeps, for each run, a row about it and its log, and knows nothing of graphs: events, values and plans are bytes
+to it. It promises three things, and everything else rests on them:
+
+    atomic    a commit is there as a whole or not at all, with what it changes in the run's row
+    fenced    a commit is refused unless it carries the epoch of the present owner and the seq the log has reached
+    durable   when ``append`` returns, the commit survives what the store says it survives
+
+Times are microseconds since 1970, given by the caller; a store has no clock of its own. Every implementation passes
+``perdure.testing.StoreContract``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+PAGE_BYTES = 4 << 20
+"""A page of rows ends with the row that reaches this."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row of a log: the events of a commit, or a part of them."""
+
+    first: int
+    """The seq of the first event in it."""
+    count: int
+    epoch: int
+    ts: int
+    """When it was committed, in microseconds; never less than in the row before."""
+    events: bytes
+    hash: bytes
+    """The head of the run's chain of hashes after this row."""
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Who drives runs: enough to tell whether it is still alive."""
+
+    id: str
+    host: str
+    boot: str
+    """Changes when the host restarts."""
+    namespace: str
+    """In which the pid means something."""
+    pid: int
+    started: str
+    """When the process began, so that a pid that is used again isn't taken for it."""
+
+
+class RunInfo(msgspec.Struct, frozen=True):
+    """What the store knows of a run without looking into its log."""
+
+    run_id: str
+    graph: str
+    fingerprint: str
+    status: str
+    last_seq: int
+    head: bytes
+    """The hash of the last row."""
+    epoch: int
+    owner: Owner | None
+    lease_until: int
+    """When the owner's right to drive the run ends, if it isn't extended."""
+    created_at: int
+    updated_at: int
+    inputs_digest: str
+    state_digest: str
+    error: str = ""
+    """What failed, in a sentence."""
+    due_at: int | None = None
+    """When the run wants to be driven again, if it waits for the clock."""
+
+
+class RunUpdate(msgspec.Struct, frozen=True):
+    """What a commit changes in the run's row."""
+
+    status: str
+    error: str = ""
+    due_at: int | None = None
+    fingerprint: str | None = None
+
+
+class Append(msgspec.Struct, frozen=True):
+    """A commit."""
+
+    run_id: str
+    epoch: int
+    after: int
+    """The seq the log must have reached."""
+    rows: tuple[Row, ...]
+    update: RunUpdate
+    blobs: Mapping[str, bytes] = {}
+    """By the digest of their bytes, ``perdure.store.chain.blob_name``."""
+
+
+class NewRun(msgspec.Struct, frozen=True):
+    """A run to be created, with its first commit."""
+
+    run_id: str
+    graph: str
+    fingerprint: str
+    created_at: int
+    inputs_digest: str
+    state_digest: str
+    rows: tuple[Row, ...]
+    update: RunUpdate
+    blobs: Mapping[str, bytes] = {}
+    owner: Owner | None = None
+    lease_until: int = 0
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The right to drive a run."""
+
+    run_id: str
+    epoch: int
+    until: int
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A stored fold; a cache that may be dropped at any time."""
+
+    format: int
+    fingerprint: str
+    seq: int
+    head: bytes
+    data: bytes
+    hash: bytes
+
+
+class Store(Protocol):
+    """What the engine needs of a store."""
+
+    @property
+    def location(self) -> str:
+        """The file, or a name to show."""
+        ...
+
+    async def open(self) -> None:
+        """Make the store ready.
+
+        Raises:
+            StoreError: it can't be; the class says why.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what was handed in and let go of everything.
+
+        Whatever is called on a store that isn't open raises ``StoreClosed``. One that was opened twice stays open until it
+        has been closed twice.
+        """
+        ...
+
+    async def create(self, run: NewRun) -> tuple[RunInfo, bool]:
+        """Create a run and its first commit; if the id is taken, return what is there and False.
+
+        A run that is created with an owner is driven by it, under an epoch of its own: that of its rows.
+        """
+        ...
+
+    async def next_epoch(self) -> int:
+        """Return an epoch that no lease has had."""
+        ...
+
+    async def append(self, append: Append) -> None:
+        """Make a commit durable.
+
+        A caller that is cancelled while it waits leaves the commit to happen, or not, as a whole.
+
+        Raises:
+            Fenced: the epoch isn't the owner's, or the log isn't at ``after``.
+            StoreError: the commit didn't happen; or, OutcomeUnknown, it couldn't be told.
+        """
+        ...
+
+    async def read(self, run_id: str, after: int = 0, limit: int = 512) -> Sequence[Row]:
+        """Return the next rows of a log, at most ``limit``, whose last event comes after a seq, in order.
+
+        The first may begin before that seq. There are fewer if they are large, and none only at the end of the log.
+        """
+        ...
+
+    async def blob(self, run_id: str, digest: str) -> bytes:
+        """Return a blob.
+
+        Raises:
+            StoreCorrupt: it isn't there, or isn't what was written.
+        """
+        ...
+
+    async def get(self, run_id: str) -> RunInfo | None:
+        """Return what is known of a run, or None."""
+        ...
+
+    async def list(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        graph: str | None = None,
+        limit: int = 100,
+        before: int | None = None,
+    ) -> Sequence[RunInfo]:
+        """Return runs, the newest first.
+
+        Args:
+            statuses: only runs in one of these; all if it is empty.
+            graph: only runs of the graph with this name.
+            limit: how many at most.
+            before: only runs created before this time.
+        """
+        ...
+
+    async def claim(
+        self, owner: Owner, *, graphs: Sequence[str], now: int, until: int, limit: int, run_id: str | None = None
+    ) -> Sequence[RunInfo]:
+        """Take leases on runs that nobody drives: never driven, released, or with a lease that has run out.
+
+        Only runs that are ``PENDING``, ``RUNNING`` or ``WAITING``, and due, are taken; those that have been free and due for
+        longest come first. Each gets an epoch that no lease has had.
+
+        Args:
+            owner: who takes them.
+            graphs: only runs of these graphs.
+            now: the present time.
+            until: when the leases end.
+            limit: how many at most.
+            run_id: only this run.
+        """
+        ...
+
+    async def orphans(self, now: int) -> Sequence[RunInfo]:
+        """Return runs that are under a lease that hasn't run out, so that it can be seen whether the owners live."""
+        ...
+
+    async def heartbeat(self, leases: Sequence[Lease]) -> Sequence[str]:
+        """Extend leases; return the ids of those that are lost."""
+        ...
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Give leases up; those that are lost already are left alone."""
+        ...
+
+    async def expire(self, run_id: str, epoch: int) -> None:
+        """End the lease of an owner that is known to be dead."""
+        ...
+
+    async def park(self, run_id: str, epoch: int, status: str, error: str) -> None:
+        """Set a run's status without a commit, where its log can't be gone on with, and end the lease."""
+        ...
+
+    async def save_plan(self, fingerprint: str, name: str, plan: bytes) -> None:
+        """Keep the structure of a graph with its runs."""
+        ...
+
+    async def plan(self, fingerprint: str) -> bytes | None:
+        """Return the structure of a graph, or None."""
+        ...
+
+    async def save_snapshot(self, run_id: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot of a run instead of the one before."""
+        ...
+
+    async def snapshot(self, run_id: str) -> Snapshot | None:
+        """Return the snapshot of a run, or None."""
+        ...
+
+    async def drop_snapshot(self, run_id: str) -> None:
+        """Forget the snapshot of a run."""
+        ...

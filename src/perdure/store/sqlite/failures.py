@@ -1,0 +1,49 @@
+"""What SQLite reports, as perdure's own errors: no error of a driver leaves the store."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from perdure.errors import (
+    StoreCorrupt,
+    StoreError,
+    StoreForeign,
+    StoreFull,
+    StoreLocked,
+    StoreReadOnly,
+)
+
+_BY_CODE: dict[int, type[StoreError]] = {
+    sqlite3.SQLITE_FULL: StoreFull,
+    sqlite3.SQLITE_BUSY: StoreLocked,
+    sqlite3.SQLITE_LOCKED: StoreLocked,
+    sqlite3.SQLITE_READONLY: StoreReadOnly,
+    sqlite3.SQLITE_PERM: StoreReadOnly,
+    sqlite3.SQLITE_CANTOPEN: StoreReadOnly,
+    sqlite3.SQLITE_NOTADB: StoreForeign,
+    sqlite3.SQLITE_CORRUPT: StoreCorrupt,
+}
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's result code without its extension, or 0 if the error carries none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Say whether another connection holds the file locked."""
+    return primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def translated(error: Exception, location: str) -> StoreError:
+    """Return the error to raise instead of one that came up while the file was used."""
+    if not isinstance(error, sqlite3.Error):
+        kind, name = StoreError, type(error).__name__
+    else:
+        kind = _BY_CODE.get(primary_code(error), StoreError)
+        name = getattr(error, "sqlite_errorname", type(error).__name__)
+        if str(error).startswith("Could not decode to UTF-8"):  # Python's sqlite3 says so, without a code
+            kind = StoreCorrupt
+    instead = kind(f"{error} ({name})", location=location)
+    instead.__cause__ = error
+    return instead

@@ -1,0 +1,93 @@
+"""Leases, and the epochs they are held under, each as what is done inside a transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from perdure.store.port import Lease, Owner, RunInfo
+from perdure.store.sqlite.queries import QUERIES
+from perdure.store.sqlite.rows import checked, encode_owner, run_info
+
+
+class ClaimOperation:
+    """Take leases on runs that nobody drives."""
+
+    def __init__(
+        self, location: str, owner: Owner, graphs: Sequence[str], now: int, until: int, limit: int, run_id: str | None
+    ) -> None:
+        self.location = location
+        self.owner = owner
+        self.graphs = graphs
+        self.now = now
+        self.until = until
+        self.limit = limit
+        self.run_id = run_id
+
+    def apply(self, connection: sqlite3.Connection) -> list[RunInfo]:
+        """Take them, each under a new epoch."""
+        if self.run_id is not None:
+            found = connection.execute(QUERIES["claimable_run"], (self.now, self.run_id)).fetchall()
+        else:
+            graphs = json.dumps(list(self.graphs))
+            found = connection.execute(QUERIES["claimable"], (self.now, graphs, self.limit)).fetchall()
+        if not found:
+            return []
+        epoch = reserve_epochs(connection, len(found)) - len(found)
+        owner = encode_owner(self.owner).decode()
+        claimed = []
+        for info in checked(run_info, found, self.location):
+            epoch += 1
+            connection.execute(QUERIES["take_lease"], (owner, self.until, epoch, info.last_seq, info.run_id))
+            mine = msgspec.structs.replace(info, owner=self.owner, lease_until=self.until, epoch=epoch)
+            claimed.append(mine)
+        return claimed
+
+    def landed(self, connection: sqlite3.Connection, outcome: Any) -> bool | None:
+        """Say whether the leases are there: no other claim has had their epochs."""
+        if not outcome:
+            return None
+        first: RunInfo = outcome[0]
+        return connection.execute(QUERIES["read_epoch"], (first.run_id,)).fetchall() == [(first.epoch,)]
+
+
+def reserve_epochs(connection: sqlite3.Connection, count: int) -> int:
+    """Count the store's epochs on, and return the highest of those reserved."""
+    ((value,),) = connection.execute(QUERIES["reserve_epochs"], (count,)).fetchall()
+    return int(value)
+
+
+class EpochOperation:
+    """Reserve one epoch."""
+
+    def apply(self, connection: sqlite3.Connection) -> int:
+        """Return it."""
+        return reserve_epochs(connection, 1)
+
+    def landed(self, connection: sqlite3.Connection, outcome: Any) -> bool | None:
+        """Never tell: an epoch that nobody uses is no loss."""
+        return None
+
+
+class HeartbeatOperation:
+    """Extend leases."""
+
+    def __init__(self, leases: Sequence[Lease]) -> None:
+        self.leases = leases
+
+    def apply(self, connection: sqlite3.Connection) -> list[str]:
+        """Return the ids of the runs whose lease is lost."""
+        lost = []
+        for lease in self.leases:
+            cursor = connection.execute(QUERIES["extend_lease"], (lease.until, lease.run_id, lease.epoch))
+            if cursor.rowcount != 1:
+                lost.append(lease.run_id)
+        return lost
+
+    def landed(self, connection: sqlite3.Connection, outcome: Any) -> bool | None:
+        """Never tell: extending again does no harm."""
+        return None

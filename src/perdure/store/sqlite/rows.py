@@ -1,0 +1,59 @@
+"""What is read from the file, as the port knows it.
+
+Columns have types, but in a damaged file anything may be found in them; so all of it is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from perdure.errors import StoreCorrupt
+from perdure.store.port import Owner, Row, RunInfo, Snapshot
+
+T = TypeVar("T")
+
+_Row = tuple[int, int, int, int, bytes, bytes]
+_RunInfo = tuple[
+    str, str, str, str, int, bytes, int, str | None, int, int, int, str, str, str, int | None
+]  # in the order of RunInfo's fields
+_Snapshot = tuple[int, str, int, bytes, bytes, bytes]
+
+_decode_owner = msgspec.json.Decoder(Owner).decode
+encode_owner = msgspec.json.Encoder().encode
+
+
+def log_row(columns: Sequence[Any]) -> Row:
+    """Return a row of ``log``."""
+    return Row(*msgspec.convert(columns, _Row))
+
+
+def run_info(columns: Sequence[Any]) -> RunInfo:
+    """Return a row of ``runs``."""
+    fields: list[Any] = [*msgspec.convert(columns, _RunInfo)]
+    fields[7] = _decode_owner(fields[7]) if fields[7] is not None else None
+    return RunInfo(*fields)
+
+
+def snapshot(columns: Sequence[Any]) -> Snapshot:
+    """Return a row of ``snapshot``."""
+    return Snapshot(*msgspec.convert(columns, _Snapshot))
+
+
+def blob(columns: Sequence[Any]) -> bytes:
+    """Return the only column, of bytes."""
+    return msgspec.convert(columns, tuple[bytes])[0]
+
+
+def checked(decode: Callable[[Sequence[Any]], T], rows: Sequence[Sequence[Any]], location: str) -> list[T]:
+    """Decode rows.
+
+    Raises:
+        StoreCorrupt: one isn't what is ever written.
+    """
+    try:
+        return [decode(row) for row in rows]
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreCorrupt(f"a row isn't what is ever written ({error})", location=location) from error

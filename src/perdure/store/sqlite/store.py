@@ -1,0 +1,325 @@
+"""The SQLite store: one file that holds runs and their logs.
+
+Two connections, each in a thread of its own: one writes, through the only :class:`Writer` of this process, and one reads
+beside it what is committed. Readers take pages and let go; none holds a cursor, which would keep the -wal file from being
+taken over into the file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import warnings
+import weakref
+from collections.abc import Callable, Coroutine, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+
+from perdure.errors import StoreClosed, StoreCorrupt, StoreUnsupported
+from perdure.store.chain import verify_blob
+from perdure.store.port import PAGE_BYTES, Append, Lease, NewRun, Owner, Row, RunInfo, Snapshot
+from perdure.store.sqlite import leaving, rows
+from perdure.store.sqlite.connection import call, close_connection, open_connection
+from perdure.store.sqlite.failures import translated
+from perdure.store.sqlite.file import prepare_file
+from perdure.store.sqlite.leases import ClaimOperation, EpochOperation, HeartbeatOperation
+from perdure.store.sqlite.operations import (
+    AppendOperation,
+    CreateOperation,
+    Operation,
+    StatementOperation,
+    snapshot_parameters,
+)
+from perdure.store.sqlite.patience import patiently
+from perdure.store.sqlite.queries import QUERIES
+from perdure.store.sqlite.schema import Synchronous, set_up_reader, set_up_writer
+from perdure.store.sqlite.writer import Writer
+
+T = TypeVar("T")
+
+
+class SQLiteStore:
+    """Keeps runs in an SQLite file.
+
+    Args:
+        path: the file; it is created, with mode 0600, if it isn't there.
+        synchronous: ``"FULL"`` survives power loss: every commit is an fsync. ``"NORMAL"`` survives the death of the
+            process; power loss may take the last commits with it, but never a part of one.
+        lock_timeout_s: how long to wait, in seconds, for another process that writes.
+        force: open the file even if it lies on a network file system.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        synchronous: Synchronous = "FULL",
+        lock_timeout_s: float = 10.0,
+        force: bool = False,
+    ) -> None:
+        self._path = Path(path)
+        self._synchronous: Synchronous = synchronous
+        self._lock_timeout_s = lock_timeout_s
+        self._force = force
+        self._writing: aiosqlite.Connection | None = None
+        self._reading: aiosqlite.Connection | None = None
+        self._writer: Writer | None = None
+        self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        self._opened = 0
+        self._pid = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def location(self) -> str:
+        """The path of the file."""
+        return str(self._path)
+
+    @property
+    def commits(self) -> int:
+        """How many transactions this store has committed since it was opened."""
+        return self._writer.commits if self._writer is not None else 0
+
+    # --- life ---
+
+    async def open(self) -> None:
+        """Open the file, creating it or bringing its schema up to date if need be.
+
+        A store that is open already stays so until it has been closed as often as opened.
+
+        Raises:
+            StoreError: it can't be used; the class says why.
+        """
+        if self._opened:
+            self._check_here()
+        async with self._changing():
+            if not self._opened:
+                await self._connect()
+            self._opened += 1
+
+    async def _connect(self) -> None:
+        if self._path.name == ":memory:":
+            raise StoreUnsupported("that is no file; MemoryStore() keeps runs in memory", location=self.location)
+        path = prepare_file(self._path, force=self._force)
+        location, synchronous, timeout_s = self.location, self._synchronous, self._lock_timeout_s
+        writing = await open_connection(path, lambda raw: set_up_writer(raw, location, synchronous, timeout_s))
+        try:
+            self._reading = await open_connection(path, set_up_reader)
+        except BaseException:
+            await close_connection(writing)
+            raise
+        self._writing = writing
+        self._abandoned = weakref.finalize(self, _abandoned, location, self._reading, writing)
+        self._abandoned.atexit = False
+        self._writer = Writer(writing, location, lock_timeout_s=timeout_s)
+        self._pid, self._loop = os.getpid(), asyncio.get_running_loop()
+
+    async def close(self) -> None:
+        """Finish what was handed in and close the file; a store that is closed stays so."""
+        if self._opened and self._pid != os.getpid():
+            self._reading = self._writing = self._writer = None
+            self._opened = 0
+            self._abandoned.detach()
+        if self._opened:
+            self._check_here()
+        async with self._changing():
+            self._opened = max(0, self._opened - 1)
+            writer, reading, writing = self._writer, self._reading, self._writing
+            if self._opened or writer is None or reading is None or writing is None:
+                return
+            self._writer = self._reading = self._writing = None
+            self._abandoned.detach()
+            await _completed(_disconnect(writer, reading, writing))
+
+    def _changing(self) -> asyncio.Lock:
+        """Return the lock under which this loop opens and closes the store."""
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._lock[0] is not loop:
+            self._lock = (loop, asyncio.Lock())
+        return self._lock[1]
+
+    def _check_here(self) -> None:
+        if self._pid != os.getpid():
+            raise StoreClosed(
+                "this process was forked after the store was opened, and SQLite connections don't survive that; open the "
+                "store in the process that uses it",
+                location=self.location,
+            )
+        if self._loop is not asyncio.get_running_loop():
+            raise StoreClosed(
+                "the store was opened in another event loop; open a store in the loop that uses it",
+                location=self.location,
+            )
+
+    async def _write(self, operation: Operation) -> Any:
+        if self._writer is None:
+            raise StoreClosed("the store is closed", location=self.location)
+        self._check_here()
+        return await self._writer.submit(operation)
+
+    async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
+        if self._reading is None:
+            raise StoreClosed("the store is closed", location=self.location)
+        self._check_here()
+        try:
+            return await call(self._reading, lambda raw: patiently(lambda: function(raw), self._lock_timeout_s))
+        except sqlite3.Error as error:
+            raise translated(error, self.location) from error
+
+    async def _fetch(self, query: str, parameters: tuple[Any, ...], decode: Callable[[Sequence[Any]], T]) -> list[T]:
+        found = await self._read(lambda raw: raw.execute(QUERIES[query], parameters).fetchall())
+        return rows.checked(decode, found, self.location)
+
+    # --- runs and logs ---
+
+    async def create(self, run: NewRun) -> tuple[RunInfo, bool]:
+        """Create a run and its first commit; if the id is taken, return what is there and False."""
+        created: tuple[RunInfo, bool] = await self._write(CreateOperation(self.location, run))
+        return created
+
+    async def append(self, append: Append) -> None:
+        """Make a commit durable.
+
+        Raises:
+            Fenced: the epoch isn't the owner's, or the log isn't at ``after``.
+            StoreError: the commit didn't happen; or, OutcomeUnknown, it couldn't be told.
+        """
+        await self._write(AppendOperation(self.location, append))
+
+    async def read(self, run_id: str, after: int = 0, limit: int = 512) -> Sequence[Row]:
+        """Return the next rows of a log, at most ``limit``, whose last event comes after a seq, in order.
+
+        There are fewer if they are large, and none only at the end of the log.
+        """
+
+        def page(connection: sqlite3.Connection) -> list[Sequence[Any]]:
+            cursor = connection.execute(QUERIES["read_rows"], (run_id, after, limit))
+            found, size = [], 0
+            for columns in cursor:
+                found.append(columns)
+                size += len(columns[4])
+                if size > PAGE_BYTES:
+                    break
+            cursor.close()
+            return found
+
+        return rows.checked(rows.log_row, await self._read(page), self.location)
+
+    async def blob(self, run_id: str, digest: str) -> bytes:
+        """Return a blob.
+
+        Raises:
+            StoreCorrupt: it isn't there, or isn't what was written.
+        """
+        found = await self._fetch("read_blob", (run_id, digest), rows.blob)
+        if not found:
+            raise StoreCorrupt(f"run {run_id!r}: the blob {digest} is missing", location=self.location)
+        verify_blob(found[0], digest, run_id, self.location)
+        return found[0]
+
+    async def get(self, run_id: str) -> RunInfo | None:
+        """Return what is known of a run, or None."""
+        found = await self._fetch("get_run", (run_id,), rows.run_info)
+        return found[0] if found else None
+
+    async def list(
+        self, *, statuses: Sequence[str] = (), graph: str | None = None, limit: int = 100, before: int | None = None
+    ) -> Sequence[RunInfo]:
+        """Return runs, the newest first."""
+        wanted = json.dumps([*statuses]) if statuses else None
+        return await self._fetch("list_runs", (wanted, graph, before, limit), rows.run_info)
+
+    # --- leases ---
+
+    async def next_epoch(self) -> int:
+        """Return an epoch that no lease has had."""
+        epoch: int = await self._write(EpochOperation())
+        return epoch
+
+    async def claim(
+        self, owner: Owner, *, graphs: Sequence[str], now: int, until: int, limit: int, run_id: str | None = None
+    ) -> Sequence[RunInfo]:
+        """Take leases on runs that nobody drives and that are due."""
+        claimed: list[RunInfo] = await self._write(
+            ClaimOperation(self.location, owner, graphs, now, until, limit, run_id)
+        )
+        return claimed
+
+    async def orphans(self, now: int) -> Sequence[RunInfo]:
+        """Return runs that are under a lease that hasn't run out."""
+        return await self._fetch("orphans", (now,), rows.run_info)
+
+    async def heartbeat(self, leases: Sequence[Lease]) -> Sequence[str]:
+        """Extend leases; return the ids of those that are lost."""
+        lost: list[str] = await self._write(HeartbeatOperation(leases))
+        return lost
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Give leases up; those that are lost already are left alone."""
+        await self._write(StatementOperation("release_lease", *((lease.run_id, lease.epoch) for lease in leases)))
+
+    async def expire(self, run_id: str, epoch: int) -> None:
+        """End the lease of an owner that is known to be dead."""
+        await self._write(StatementOperation("release_lease", (run_id, epoch)))
+
+    async def park(self, run_id: str, epoch: int, status: str, error: str) -> None:
+        """Set a run's status without a commit, where its log can't be gone on with, and end the lease."""
+        await self._write(StatementOperation("park_run", (status, error, run_id, epoch)))
+
+    # --- plans and snapshots ---
+
+    async def save_plan(self, fingerprint: str, name: str, plan: bytes) -> None:
+        """Keep the structure of a graph with its runs."""
+        await self._write(StatementOperation("insert_plan", (fingerprint, name, plan.decode())))
+
+    async def plan(self, fingerprint: str) -> bytes | None:
+        """Return the structure of a graph, or None."""
+        found = await self._fetch("read_plan", (fingerprint,), rows.blob)
+        return found[0] if found else None
+
+    async def save_snapshot(self, run_id: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot instead of the one before."""
+        await self._write(StatementOperation("replace_snapshot", snapshot_parameters(run_id, snapshot)))
+
+    async def snapshot(self, run_id: str) -> Snapshot | None:
+        """Return the snapshot of a run, or None."""
+        found = await self._fetch("read_snapshot", (run_id,), rows.snapshot)
+        return found[0] if found else None
+
+    async def drop_snapshot(self, run_id: str) -> None:
+        """Forget the snapshot of a run."""
+        await self._write(StatementOperation("delete_snapshot", (run_id,)))
+
+
+def _abandoned(location: str, *connections: aiosqlite.Connection) -> None:
+    """Let go of the file for a store that nobody can close any more."""
+    leaving.stop(*connections)
+    warnings.warn(f"{location}: the store was dropped before it was closed", ResourceWarning, stacklevel=1)
+
+
+async def _disconnect(writer: Writer, reading: aiosqlite.Connection, writing: aiosqlite.Connection) -> None:
+    try:
+        await writer.close()
+    finally:
+        try:
+            await close_connection(reading)
+        finally:
+            await close_connection(writing)  # the last: it takes the -wal file over into the file
+
+
+async def _completed(work: Coroutine[Any, Any, None]) -> None:
+    """Wait until something is done, also if the caller is cancelled meanwhile, and be cancelled then."""
+    task = asyncio.get_running_loop().create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()

@@ -1,0 +1,175 @@
+"""Laws about leases: one driver per run."""
+
+from __future__ import annotations
+
+import asyncio
+
+from perdure.store.port import Lease, RunInfo, RunUpdate, Store
+from perdure.testing.store_laws.law import Laws, law
+from perdure.testing.store_laws.writing import FOREVER, START, create, known, owner, stored, write
+
+NOW = START + 1_000_000
+LATER = NOW + 15_000_000
+
+
+async def claim(
+    store: Store, *, graphs: tuple[str, ...] = ("graph",), now: int = NOW, limit: int = 100, run_id: str | None = None
+) -> list[RunInfo]:
+    """Claim runs for fifteen seconds."""
+    return [*await store.claim(owner("claimer"), graphs=graphs, now=now, until=LATER, limit=limit, run_id=run_id)]
+
+
+class LeaseLaws(Laws):
+    """Claiming, extending and ending leases."""
+
+    @law
+    async def test_a_claimed_run_is_driven_by_who_claimed_it(self, store: Store) -> None:
+        """What claim returns is what is stored."""
+        log = await create(store)
+        await write(store, log)
+        (info,) = await claim(store)
+        assert (info.owner, info.lease_until) == (owner("claimer"), LATER)
+        assert (info.last_seq, info.head) == (log.seq, log.head)
+        assert info == await known(store)
+
+    @law
+    async def test_only_runs_that_can_go_on_are_claimed(self, store: Store) -> None:
+        """Neither those that have ended nor those that were stopped."""
+        for status in ("PENDING", "RUNNING", "WAITING", "PAUSED", "STALLED", "COMPLETED", "FAILED", "CANCELLED"):
+            await create(store, status, update=RunUpdate(status))
+        assert {info.run_id for info in await claim(store)} == {"PENDING", "RUNNING", "WAITING"}
+        for status in ("PAUSED", "STALLED", "COMPLETED", "FAILED", "CANCELLED"):
+            assert await claim(store, run_id=status) == []
+
+    @law
+    async def test_a_run_is_not_claimed_under_a_lease_that_has_not_run_out(self, store: Store) -> None:
+        """It has run out at its very end."""
+        await create(store, driven_until=NOW + 1)
+        assert await claim(store, now=NOW) == []
+        assert await claim(store, now=NOW, run_id="run") == []
+        assert len(await claim(store, now=NOW + 1)) == 1
+        assert await claim(store, now=NOW + 1) == []
+
+    @law
+    async def test_a_run_is_not_claimed_before_it_is_due(self, store: Store) -> None:
+        """One that isn't due at any time can be claimed at all times."""
+        await create(store, "due", update=RunUpdate("WAITING", due_at=NOW + 1))
+        await create(store, "never due", update=RunUpdate("WAITING"))
+        assert [info.run_id for info in await claim(store, now=NOW)] == ["never due"]
+        assert await claim(store, now=NOW, run_id="due") == []
+        (info,) = await claim(store, now=NOW + 1)
+        assert (info.run_id, info.due_at) == ("due", NOW + 1)
+
+    @law
+    async def test_a_run_that_is_due_is_not_claimed_under_a_lease(self, store: Store) -> None:
+        """Both have to be over."""
+        await create(store, update=RunUpdate("WAITING", due_at=NOW), driven_until=NOW + 5)
+        assert await claim(store, now=NOW + 4) == []
+        assert len(await claim(store, now=NOW + 5)) == 1
+
+    @law
+    async def test_only_runs_of_the_given_graphs_are_claimed(self, store: Store) -> None:
+        """Unless it is asked for one run, of whatever graph."""
+        for name in ("a", "b", "c", "d"):
+            await create(store, f"run of {name}", graph=name)
+        assert await claim(store, graphs=()) == []
+        assert {info.graph for info in await claim(store, graphs=("a", "c", "unknown"))} == {"a", "c"}
+        assert [info.graph for info in await claim(store, graphs=(), run_id="run of d")] == ["d"]
+        assert await claim(store, graphs=(), run_id="nobody") == []
+
+    @law
+    async def test_what_has_been_free_for_longest_is_claimed_first(self, store: Store) -> None:
+        """Since its lease ran out, or since it was due."""
+        await create(store, "second", driven_until=NOW - 5)
+        await create(store, "third", update=RunUpdate("WAITING", due_at=NOW - 4))
+        await create(store, "first", update=RunUpdate("WAITING", due_at=NOW - 9))
+        await create(store, "fourth", driven_until=NOW - 3)
+        assert [info.run_id for info in await claim(store, limit=3)] == ["first", "second", "third"]
+        assert [info.run_id for info in await claim(store, limit=3)] == ["fourth"]
+
+    @law
+    async def test_of_many_who_claim_at_once_each_run_has_one(self, store: Store) -> None:
+        """Through two stores on the same data; and no epoch is given out twice."""
+        other = self.make_store()
+        await other.open()
+        for index in range(30):
+            await create(store, f"run-{index}")
+        rounds = await asyncio.gather(*[claim(which, limit=4) for which in (store, other) * 10])
+        await other.close()
+        claimed = [info for infos in rounds for info in infos]
+        assert len(claimed) == 30
+        assert len({info.run_id for info in claimed}) == 30
+        assert len({info.epoch for info in claimed}) == 30
+
+    @law
+    async def test_epochs_only_grow(self, store: Store) -> None:
+        """Whoever asks for one, and however: a higher one is a later one."""
+        other = self.make_store()
+        await other.open()
+        given = [await store.next_epoch(), await other.next_epoch()]
+        for index in range(3):
+            log = await create(store, f"run-{index}")
+            given.append(log.epoch)
+        given += sorted(info.epoch for info in await claim(store))
+        given += [await other.next_epoch(), await store.next_epoch()]
+        await other.close()
+        assert given == sorted(set(given))
+
+    @law
+    async def test_a_heartbeat_extends_what_is_held_and_names_what_is_lost(self, store: Store) -> None:
+        """What is lost isn't extended."""
+        held, taken, released = [await create(store, name, driven_until=NOW) for name in ("held", "taken", "released")]
+        await claim(store, run_id="taken")
+        await store.release([Lease("released", released.epoch, 0)])
+        leases = [Lease(log.run_id, log.epoch, LATER + 7) for log in (held, taken, released)]
+        lost = await store.heartbeat([*leases, Lease("nobody", 1, LATER)])
+        assert sorted(lost) == ["nobody", "released", "taken"]
+        assert (await known(store, "held")).lease_until == LATER + 7
+        assert (await known(store, "taken")).lease_until == LATER
+        assert (await known(store, "released")).lease_until <= NOW
+        assert list(await store.heartbeat([])) == []
+
+    @law
+    async def test_a_released_run_can_be_claimed_at_once(self, store: Store) -> None:
+        """Releasing a lease that is lost does nothing to the one who has it."""
+        log = await create(store, driven_until=FOREVER)
+        await store.release([Lease("run", log.epoch, 0), Lease("nobody", 1, 0)])
+        assert (await known(store)).owner is None
+        (info,) = await claim(store)
+        await store.release([Lease("run", log.epoch, 0)])
+        assert await known(store) == info
+
+    @law
+    async def test_the_lease_of_a_dead_owner_can_be_ended(self, store: Store) -> None:
+        """But not the one of who came after it."""
+        log = await create(store, driven_until=FOREVER)
+        await store.expire("run", log.epoch)
+        (info,) = await claim(store)
+        await store.expire("run", log.epoch)
+        await store.expire("nobody", 1)
+        assert await known(store) == info
+
+    @law
+    async def test_a_parked_run_stays_as_it_is(self, store: Store) -> None:
+        """Its log is untouched and its lease ended; only the present owner can park it."""
+        log = await create(store, driven_until=FOREVER)
+        await store.park("run", log.epoch - 1, "STALLED", "not mine to say")
+        assert (await known(store)).status == "RUNNING"
+        await store.park("run", log.epoch, "STALLED", "its graph has changed")
+        await store.park("nobody", 1, "STALLED", "isn't there")
+        info = await known(store)
+        assert (info.status, info.error, info.owner) == ("STALLED", "its graph has changed", None)
+        assert info.lease_until <= START
+        assert await claim(store, now=FOREVER) == []
+        assert await stored(store) == log.rows
+
+    @law
+    async def test_orphans_are_the_runs_under_a_lease(self, store: Store) -> None:
+        """Only those that could go on: whether their owner lives is for the caller to find out."""
+        for name in ("driven", "ended", "expired", "free"):
+            ended = RunUpdate("COMPLETED" if name == "ended" else "RUNNING")
+            until = {"free": 0, "expired": NOW}.get(name, LATER)
+            await create(store, name, update=ended, driven_until=until)
+        (orphan,) = await store.orphans(NOW)
+        assert orphan == await known(store, "driven")
+        assert orphan.owner == owner()

@@ -1,0 +1,89 @@
+"""The contexts that user code is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.graph.step import StepContext
+from perdure.ids import identify
+from perdure.kernel.run import Task
+from perdure.kernel.state.committed import Transaction
+
+
+class AttemptContext(StepContext[Any, Any, Any]):
+    """The context of one attempt of a task."""
+
+    __slots__ = ("_attempt", "_offset", "_run_id", "_task", "_transaction")
+
+    def __init__(
+        self, *, run_id: str, task: Task, transaction: Transaction, deps: Any, inputs: Any, offset: int = 0
+    ) -> None:
+        self._run_id = run_id
+        self._task = task
+        self._attempt = task.attempt
+        self._transaction = transaction
+        self._deps = deps
+        self._inputs = inputs
+        self._offset = offset
+
+    @property
+    def state(self) -> Any:
+        """The state, as committed when first touched, with the attempt's own changes."""
+        return self._transaction.state
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self._run_id
+
+    @property
+    def task_id(self) -> str:
+        """The id of the task."""
+        return self._task.id
+
+    @property
+    def attempt(self) -> int:
+        """The number of this try of the task; the first is 1."""
+        return self._attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key that is the same over attempts, recoveries and retries of this run."""
+        return identify(self._run_id, self._task.id)
+
+    @property
+    def stream_offset(self) -> int:
+        """How many items of this stream step are recorded already."""
+        return self._offset
+
+    def with_inputs(self, inputs: Any) -> AttemptContext:
+        """Return the context of a transform in the same attempt."""
+        return AttemptContext(
+            run_id=self._run_id, task=self._task, transaction=self._transaction, deps=self._deps, inputs=inputs
+        )
+
+
+class JoinContext(StepContext[Any, Any, Any]):
+    """The context of a transform behind a join, which runs in no attempt."""
+
+    __slots__ = ("_run_id", "_transaction")
+
+    def __init__(self, *, run_id: str, transaction: Transaction, deps: Any, inputs: Any) -> None:
+        self._run_id = run_id
+        self._transaction = transaction
+        self._deps = deps
+        self._inputs = inputs
+
+    @property
+    def state(self) -> Any:
+        """The state as it is now, with the changes of this transform."""
+        return self._transaction.state
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self._run_id
+
+    def with_inputs(self, inputs: Any) -> JoinContext:
+        """Return the context of a further transform."""
+        return JoinContext(run_id=self._run_id, transaction=self._transaction, deps=self._deps, inputs=inputs)

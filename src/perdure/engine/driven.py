@@ -1,0 +1,53 @@
+"""A run that this process drives, or has driven."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from perdure.engine.driver import Driver
+from perdure.kernel.run import Run
+from perdure.kernel.status import Status
+
+
+class Driven:
+    """A driver at work.
+
+    Attributes:
+        over: done when it has stopped.
+        error: why it had to stop, if that is neither the end of the run nor its being handed back.
+    """
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.task: asyncio.Task[None] | None = None
+        self.error: BaseException | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run has reached its end here."""
+        return self.over.done() and self.driver.run.status is Status.COMPLETED
+
+    def raise_error(self) -> None:
+        """Raise what made the run fail in this process, or the driver stop.
+
+        Raises:
+            Exception: what a step raised, unwrapped, or what kept the driver from going on.
+        """
+        if self.driver.run.status is Status.FAILED and self.driver.exception is not None:
+            raise noted(self.driver.exception, self.driver.run)
+        if self.error is not None:
+            raise self.error
+
+    def output(self) -> Any:
+        """Return the output of a run that is complete."""
+        return self.driver.output()
+
+
+def noted(exception: BaseException, run: Run) -> BaseException:
+    """Add to an exception which run it made fail."""
+    note = f"perdure: in run {run.run_id!r}"
+    if note not in getattr(exception, "__notes__", ()):
+        exception.add_note(note)
+    return exception

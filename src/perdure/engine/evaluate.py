@@ -1,0 +1,251 @@
+"""Evaluating flows: what user code decides on the way out of a node.
+
+Transforms and matches are called here, once, in the attempt of the node they follow; what they say becomes a
+:class:`~perdure.events.Route`, which the kernel walks. A map over a collection is taken apart at once. A map over
+anything else that can be iterated is a stream: its items are taken while the task goes on (``streams.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Collection, Coroutine, Iterable
+from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from perdure.engine.values import Values
+from perdure.errors import GraphRuntimeError
+from perdure.events import Items, Route
+from perdure.graph.flow import Choose, Flow, Leaf, Split, Spread, Transform, flows_within, needs_value
+from perdure.graph.graph import Graph
+from perdure.graph.plan import NodeKind
+from perdure.kernel.results import Chunks
+
+T = TypeVar("T")
+
+_DEEPEST = 1000
+
+
+class Context(Protocol):
+    """What a transform is given, and how it is made for the next one."""
+
+    def with_inputs(self, inputs: Any) -> Any:
+        """Return the same context with other inputs."""
+        ...
+
+
+class Evaluated(msgspec.Struct):
+    """What was decided.
+
+    Attributes:
+        route: what the kernel needs to walk the flow, or None where nothing was decided.
+        maps: for each map directly behind the node, its items.
+        stream: what is to be iterated for all its maps, if it is no collection.
+        mapped: the maps that a stream feeds, each with the node whose output type describes the items.
+    """
+
+    route: Route | None = None
+    maps: tuple[Chunks, ...] = ()
+    stream: Any = None
+    mapped: tuple[tuple[Spread, str], ...] = ()
+
+
+class Flows:
+    """The flows of a graph with the functions that belong to them."""
+
+    def __init__(self, graph: Graph[Any, Any, Any, Any]) -> None:
+        self._nodes = graph.plan.nodes
+        self._transforms = graph.transforms
+        self._matches = graph.matches
+        self._static: dict[int, bool] = {}
+        self.is_static = {id_: self._decides_nothing(node.flow) for id_, node in self._nodes.items()}
+        self.needs_output = {id_: node.flow is None or needs_value(node.flow) for id_, node in self._nodes.items()}
+
+    def _decides_nothing(self, flow: Flow | None) -> bool:
+        """Say whether a flow is only edges and broadcasts."""
+        if flow is None:
+            return True
+        known = self._static.get(id(flow))
+        if known is None:
+            known = all(
+                isinstance(part, Split)
+                or (isinstance(part, Leaf) and self._nodes[part.target].kind is not NodeKind.DECISION)
+                for part in flows_within(flow)
+            )
+            self._static[id(flow)] = known
+        return known
+
+    def calls_user_code(self, flow: Flow | None) -> bool:
+        """Say whether evaluating a flow calls a transform or a match."""
+        return flow is not None and any(
+            isinstance(part, Transform | Choose)
+            or (isinstance(part, Leaf) and self._nodes[part.target].kind is NodeKind.DECISION)
+            for part in flows_within(flow)
+        )
+
+    async def evaluate(self, node: str, value: Any, context: Context, values: Values) -> Evaluated:
+        """Decide the ways on from a node that gave out a value.
+
+        Raises:
+            Exception: what a transform or a match raised.
+            GraphRuntimeError: no branch of a decision takes a value, or something that is mapped can't be iterated.
+            CodecError: with a store, a value can't be stored.
+        """
+        flow = self._nodes[node].flow
+        if flow is None or self.is_static[node]:
+            return Evaluated()
+        evaluation = _Evaluation(self, node, context, values)
+        await evaluation.follow(flow, value, node, 0)
+        return evaluation.outcome()
+
+    async def evaluate_item(self, spread: Spread, item: Any, by: str, context: Context, values: Values) -> Route | None:
+        """Decide the way of one item of a stream behind its map."""
+        if self._decides_nothing(spread.then):
+            return None
+        evaluation = _Evaluation(self, spread.fork, context, values, inner=True)
+        await evaluation.follow(spread.then, item, by, 0)
+        return evaluation.route() or Route()
+
+
+_known: WeakKeyDictionary[Graph[Any, Any, Any, Any], Flows] = WeakKeyDictionary()
+
+
+def flows_of(graph: Graph[Any, Any, Any, Any]) -> Flows:
+    """Return the flows of a graph, made once for each."""
+    flows = _known.get(graph)
+    if flows is None:
+        flows = _known[graph] = Flows(graph)
+    return flows
+
+
+class _Evaluation:
+    """One evaluation: the decisions made so far."""
+
+    def __init__(self, flows: Flows, node: str, context: Context, values: Values, *, inner: bool = False) -> None:
+        self._flows = flows
+        self._node = node
+        self._context = context
+        self._values = values
+        self._inner = inner
+        self._chosen: list[int] = []
+        self._recorded: list[Any] = []
+        self._spreads: list[Items] = []
+        self._maps: list[Chunks] = []
+        self._stream: Any = None
+        self._mapped: list[tuple[Spread, str]] = []
+
+    def route(self) -> Route | None:
+        if self._chosen or self._recorded or self._spreads:
+            return Route(tuple(self._chosen), tuple(self._recorded), tuple(self._spreads))
+        return None
+
+    def outcome(self) -> Evaluated:
+        if self._mapped and self._maps:
+            raise GraphRuntimeError(
+                f"node {self._node!r} maps a stream on one edge and a collection on another: turn the one into a list, or "
+                "give out the items in two steps"
+            )
+        return Evaluated(self.route(), tuple(self._maps), self._stream, tuple(self._mapped))
+
+    async def follow(self, flow: Flow, value: Any, by: str, depth: int) -> None:
+        if depth > _DEEPEST:
+            raise GraphRuntimeError(f"node {self._node!r}: its value goes through decisions and maps without an end")
+        if isinstance(flow, Leaf):
+            target = self._flows._nodes[flow.target]
+            if target.kind is NodeKind.DECISION and target.flow is not None:
+                await self._choose(flow.target, target.flow, value, by, depth)
+        elif isinstance(flow, Transform):
+            context = self._context.with_inputs(value)
+            changed = self._flows._transforms[flow.slot](context)
+            if isinstance(changed, Coroutine):
+                changed.close()
+                raise GraphRuntimeError(
+                    f"node {self._node!r}: a transform is async; make it a plain function, or a step"
+                )
+            if needs_value(flow.then):
+                self._recorded.append(self._values.record("", changed))
+            else:
+                self._recorded.append(self._values.nothing)
+            await self.follow(flow.then, changed, "", depth + 1)
+        elif isinstance(flow, Split):
+            for arm in flow.arms:
+                await self.follow(arm, value, by, depth + 1)
+        elif isinstance(flow, Spread):
+            await self._spread(flow, value, by, depth)
+
+    async def _choose(self, decision: str, flow: Flow, value: Any, by: str, depth: int) -> None:
+        assert isinstance(flow, Choose)
+        for place, branch in enumerate(flow.branches):
+            if self._flows._matches[branch.slot](value):
+                self._chosen.append(place)
+                await self.follow(branch.then, value, by, depth + 1)
+                return
+        raise GraphRuntimeError(
+            f"decision {decision!r}: no branch takes {value!r:.100} of type {type(value).__name__}; add a branch for it, "
+            "or a last one that takes everything: .branch(g.match(object).to(…))"
+        )
+
+    async def _spread(self, flow: Spread, value: Any, by: str, depth: int) -> None:
+        if isinstance(value, Collection):
+            items = list(value)
+        elif self._inner:
+            items = await _collected(value, self._node)
+        elif isinstance(value, AsyncIterable | Iterable):
+            self._feed(flow, value, by)
+            return
+        else:
+            raise _not_iterable(self._node, value)
+        routes = None
+        if not self._flows._decides_nothing(flow.then):
+            routes = []
+            for item in items:
+                inner = _Evaluation(self._flows, flow.fork, self._context, self._values, inner=True)
+                await inner.follow(flow.then, item, "", depth + 1)
+                routes.append(inner.route() or Route())
+        if self._inner:
+            self._spreads.append(self._as_one(by, items, routes, flow))
+        else:
+            self._maps.append(self._values.record_items(by, items, routes, needs_value(flow.then)))
+
+    def _as_one(self, by: str, items: list[Any], routes: list[Route] | None, flow: Spread) -> Items:
+        recorded = self._values.record("", items) if needs_value(flow.then) else self._values.nothing
+        return Items(len(items), recorded, tuple(routes) if routes is not None else None)
+
+    def _feed(self, flow: Spread, value: Any, by: str) -> None:
+        if self._stream is not None and self._stream is not value:
+            raise GraphRuntimeError(
+                f"node {self._node!r} gives two different streams to map: give out one, and transform its items in steps"
+            )
+        self._stream = value
+        self._mapped.append((flow, by))
+
+
+def _not_iterable(node: str, value: Any) -> GraphRuntimeError:
+    return GraphRuntimeError(
+        f"node {node!r}: the output of type {type(value).__name__} is mapped, but can't be iterated; return a list, or "
+        "another iterable"
+    )
+
+
+async def _collected(value: Any, node: str) -> list[Any]:
+    """Return the items of an inner map, which are recorded with those of the outer one."""
+    if isinstance(value, AsyncIterable):
+        return [item async for item in value]
+    if isinstance(value, Iterable):
+        return list(value)
+    raise _not_iterable(node, value)
+
+
+def run_now(coroutine: Coroutine[Any, Any, T], what: str) -> T:
+    """Run a coroutine that doesn't wait for anything.
+
+    Raises:
+        GraphRuntimeError: it does.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+    coroutine.close()
+    raise GraphRuntimeError(f"{what} would have to wait here; put a step behind it that does")

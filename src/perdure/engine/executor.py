@@ -1,0 +1,257 @@
+"""Running bodies: one pool of runners for each run.
+
+An asyncio task for every body would cost more than most bodies do. A *runner* is a task that runs one body after another;
+a body that never waits is over within the call that began it. When a body does wait, its runner waits with it, and a
+stand-by takes over the queue: there are as many runners as there are bodies waiting, and one more.
+
+What bodies leave behind must not reach the next one. A runner that finds its context variables or its cancellation
+count changed is retired, and the next body gets a fresh one.
+
+Results go into a list that the driver empties when it wakes. A runner lets the driver have its turn after a slice of
+bodies, so that many short ones end up in one decision and one commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from perdure.codec.codec import BlobMissing
+from perdure.engine.context import AttemptContext
+from perdure.engine.evaluate import Evaluated, Flows
+from perdure.engine.streams import Stream
+from perdure.engine.values import Values
+from perdure.errors import GraphRuntimeError
+from perdure.graph.graph import Graph
+from perdure.graph.plan import NodeKind
+from perdure.graph.step import Step
+from perdure.kernel.apply import PASSING
+from perdure.kernel.describe import describe
+from perdure.kernel.results import Failed, Result, Streaming, Succeeded
+from perdure.kernel.run import Instance, Run, Task
+from perdure.kernel.state.committed import Transaction
+
+SLICE = 128
+SLICE_S = 0.002
+"""How many bodies a runner runs, and for how long, before it lets the driver have its turn."""
+
+GRACE_S = 5.0
+"""How long a body may take to end after it was cancelled, before it is left to itself."""
+
+log = structlog.get_logger("perdure.engine")
+
+_NOTHING_DECIDED = Evaluated()
+
+current_attempt: contextvars.ContextVar[list[AttemptContext | None]] = contextvars.ContextVar("perdure_attempt")
+"""A cell that holds the attempt this code runs in; a cell, so that changing it leaves no trace in the context."""
+
+
+class Executor:
+    """Runs the bodies of one run.
+
+    Attributes:
+        results: what has come of them since the driver last looked.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        graph: Graph[Any, Any, Any, Any],
+        flows: Flows,
+        values: Values,
+        deps: Any,
+        *,
+        monotonic: Callable[[], float],
+        wake: Callable[[], None],
+        fetch: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self.run = run
+        self.results: list[Result | Stream] = []
+        self.deps = deps
+        self._graph = graph
+        self._flows = flows
+        self._values = values
+        self._monotonic = monotonic
+        self._wake = wake
+        self._fetch = fetch
+        self._queue: deque[Task] = deque()
+        self._idle: list[asyncio.Future[None]] = []
+        self._runners: set[asyncio.Task[None]] = set()
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._stopping: set[tuple[str, int]] = set()
+        self._streams: dict[str, Stream] = {}
+        self._standby = False
+        self._closed = False
+
+    # --- for the driver ---
+
+    def start(self, tasks: list[Task]) -> None:
+        """Run the bodies of tasks, in this order."""
+        self._queue.extend(tasks)
+        if not self._standby:
+            self._call_standby()
+
+    def stop(self, attempts: list[tuple[str, int]]) -> None:
+        """Stop the bodies of attempts; what they still report is dropped."""
+        self._stopping.update(attempts)
+        for task_id, _ in attempts:
+            runner = self._running.get(task_id)
+            if runner is not None:
+                runner.cancel()
+
+    def ease(self) -> None:
+        """Let streams go on that were waiting for arms to be settled."""
+        for stream in self._streams.values():
+            stream.ease()
+
+    async def close(self) -> None:
+        """Stop everything, and wait until it has stopped, or for as long as a body may take."""
+        self._closed = True
+        self._queue.clear()
+        for future in self._idle:
+            if not future.done():
+                future.set_result(None)
+        for runner in self._runners:
+            runner.cancel()
+        runners = {runner for runner in self._runners if runner is not asyncio.current_task()}
+        if not runners:
+            return
+        _, abandoned = await asyncio.wait(runners, timeout=GRACE_S)
+        for task_id in self._running:
+            if self._running[task_id] in abandoned:
+                log.warning("a body ignores its cancellation and is left to itself", run=self.run.run_id, task=task_id)
+
+    # --- runners ---
+
+    def _call_standby(self) -> None:
+        self._standby = True
+        while self._idle:
+            future = self._idle.pop()
+            if not future.done():
+                future.set_result(None)
+                return
+        runner = asyncio.get_running_loop().create_task(self._work(), context=contextvars.copy_context())
+        self._runners.add(runner)
+        runner.add_done_callback(self._runners.discard)
+
+    async def _work(self) -> None:
+        runner = asyncio.current_task()
+        assert runner is not None
+        cell: list[AttemptContext | None] = [None]
+        current_attempt.set(cell)
+        clean = contextvars.copy_context()
+        while not self._closed:
+            self._standby = False
+            count = 0
+            until = self._monotonic() + SLICE_S
+            while self._queue:
+                task = self._queue.popleft()
+                if self._stopping and (task.id, task.attempt) in self._stopping:
+                    self._stopping.discard((task.id, task.attempt))
+                    continue
+                if self._queue and not self._standby:
+                    self._call_standby()
+                self._running[task.id] = runner
+                try:
+                    await self._attempt(task, cell)
+                finally:
+                    del self._running[task.id]
+                    cell[0] = None
+                if runner.cancelling() or contextvars.copy_context() != clean:
+                    if self._queue and not self._standby:
+                        self._call_standby()
+                    return
+                count += 1
+                if count >= SLICE or self._monotonic() > until:
+                    count = 0
+                    await asyncio.sleep(0)
+                    until = self._monotonic() + SLICE_S
+            future = asyncio.get_running_loop().create_future()
+            self._idle.append(future)
+            await future
+
+    async def _attempt(self, task: Task, cell: list[AttemptContext | None]) -> None:
+        """Run one body and report what comes of it."""
+        attempt = task.attempt
+        result: Result | None
+        try:
+            result = await self._body(task, cell)
+        except asyncio.CancelledError as error:
+            if (task.id, attempt) in self._stopping or self._closed:
+                result = None
+            else:
+                result = Failed(task.id, attempt, describe(error), error)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            result = Failed(task.id, attempt, describe(error), error)
+        finally:
+            self._streams.pop(task.id, None)
+        if self._stopping:
+            self._stopping.discard((task.id, attempt))
+        if result is not None:
+            self.report(result)
+
+    def report(self, result: Result | Stream) -> None:
+        """Hand a result to the driver."""
+        self.results.append(result)
+        if len(self.results) == 1:
+            self._wake()
+
+    async def _body(self, task: Task, cell: list[AttemptContext | None]) -> Result:
+        node, values = task.node, self._values
+        try:
+            inputs = values.load(task.value)
+        except BlobMissing as missing:
+            await self._fetch(missing.digest)
+            inputs = values.load(task.value)
+        transaction = Transaction(self.run.state_of(task.scope, node))
+        offset = 0
+        if task.feeds is not None:
+            offset = max((instance.feed.taken for instance in task.feeds if instance.feed is not None), default=0)
+        context = AttemptContext(
+            run_id=self.run.run_id, task=task, transaction=transaction, deps=self.deps, inputs=inputs, offset=offset
+        )
+        cell[0] = context
+        if node.kind is NodeKind.START:
+            output = inputs
+        else:
+            step = self._graph.nodes[node.id]
+            assert isinstance(step, Step)
+            output = step.call(context)
+            if not step.is_stream:
+                output = await output
+        evaluated = _NOTHING_DECIDED
+        if not self._flows.is_static[node.id]:
+            evaluated = await self._flows.evaluate(node.id, output, context, values)
+            if evaluated.stream is not None:
+                return await self._stream(task, evaluated, context, transaction)
+        recorded = values.nothing
+        if self._flows.needs_output[node.id] and node.kind not in PASSING:
+            recorded = values.record(node.id, output)
+        return Succeeded(task.id, task.attempt, recorded, evaluated.route, evaluated.maps, transaction.proposal())
+
+    def _feeds_of(self, task_id: str) -> list[Instance]:
+        task = self.run.tasks.get(task_id)
+        return (task.feeds or []) if task is not None else []
+
+    async def _stream(
+        self, task: Task, evaluated: Evaluated, context: AttemptContext, transaction: Transaction
+    ) -> Result:
+        """Take the items of a stream, one after another, and report them as they come."""
+        if self._flows.needs_output[task.node.id]:
+            raise GraphRuntimeError(
+                f"node {task.node.id!r} gives out a {type(evaluated.stream).__name__}, which can only be mapped: add .map() "
+                "to each of its edges"
+            )
+        stream = self._streams[task.id] = Stream(task, evaluated, context, self._flows, self._values, self._feeds_of)
+        if task.feeds is None:
+            self.report(Streaming(task.id, task.attempt, evaluated.route))
+        given = await stream.pump(self.report)
+        short = given if given < context.stream_offset else None
+        return Succeeded(task.id, task.attempt, self._values.nothing, None, (), transaction.proposal(), short_of=short)

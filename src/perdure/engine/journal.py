@@ -1,0 +1,148 @@
+"""The journal of a run: its events on their way into the store.
+
+``sync`` waits for each commit. ``async`` hands commits over in order and goes on, so that a crash may lose the last ones;
+``exit`` keeps them until the run ends, waits or is handed back. In every mode the store holds a prefix of the log, and a
+flush that returns means that all of it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from perdure.codec.codec import Blobs, encoded_events
+from perdure.engine.clock import Clock
+from perdure.errors import StoreError
+from perdure.events import AnyEvent, Durability
+from perdure.store.chain import chained
+from perdure.store.port import Append, Row, RunUpdate, Store
+
+ROW_BYTES = 1 << 20
+"""A commit of more is split into several rows of the same transaction."""
+
+BACKLOG = 10_000
+"""How many events may wait to be written in ``async`` before the run has to wait too."""
+
+
+class Position(msgspec.Struct):
+    """Where a log stands."""
+
+    seq: int
+    head: bytes
+    ts: int
+
+
+class Journal:
+    """Writes the events of one run under one lease."""
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        epoch: int,
+        position: Position,
+        clock: Clock,
+        blobs: Blobs,
+        durability: Durability,
+    ) -> None:
+        self._store = store
+        self._run_id = run_id
+        self.epoch = epoch
+        self.position = position
+        self._clock = clock
+        self._blobs = blobs
+        self._durability = durability
+        self._backlog: deque[Append] = deque()
+        self._backlog_events = 0
+        self._writing: asyncio.Task[None] | None = None
+        self._failed: StoreError | None = None
+
+    def rows(self, events: Sequence[AnyEvent]) -> tuple[Row, ...]:
+        """Return the rows for a commit, and count the position on.
+
+        The time of a row is never less than that of the row before, whatever the clock of the machine does.
+        """
+        position = self.position
+        position.ts = max(position.ts, self._clock.now())
+        rows = []
+        for part in _parts(events):
+            count = part[0]
+            data = part[1]
+            first = position.seq + 1
+            head = chained(position.head, self._run_id, first, count, self.epoch, position.ts, data)
+            rows.append(Row(first, count, self.epoch, position.ts, data, head))
+            position.seq += count
+            position.head = head
+        return tuple(rows)
+
+    async def commit(self, events: Sequence[AnyEvent], update: RunUpdate, *, flush: bool) -> None:
+        """Record events.
+
+        Args:
+            events: what was decided.
+            update: what it changes in the run's row.
+            flush: whether to wait until everything is durable, whatever the mode.
+
+        Raises:
+            StoreError: they aren't recorded; the run must not go on.
+        """
+        after = self.position.seq
+        rows = self.rows(events)
+        append = Append(self._run_id, self.epoch, after, rows, update, dict(self._blobs.unsaved))
+        self._blobs.save()
+        if self._durability == "sync":
+            await self._store.append(append)
+            return
+        self._backlog.append(append)
+        self._backlog_events += len(events)
+        if self._durability == "async" and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.get_running_loop().create_task(self._write_backlog())
+        if flush or (self._durability == "async" and self._backlog_events > BACKLOG):
+            await self.flush()
+        self._raise_failure()
+
+    async def flush(self) -> None:
+        """Wait until everything is durable.
+
+        Raises:
+            StoreError: it can't be.
+        """
+        while self._backlog or (self._writing is not None and not self._writing.done()):
+            if self._writing is None or self._writing.done():
+                self._raise_failure()
+                self._writing = asyncio.get_running_loop().create_task(self._write_backlog())
+            await asyncio.shield(self._writing)
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+
+    async def _write_backlog(self) -> None:
+        """Write what waits, as few commits."""
+        while self._backlog and self._failed is None:
+            waiting = list(self._backlog)
+            self._backlog.clear()
+            self._backlog_events = 0
+            blobs: dict[str, bytes] = {}
+            for append in waiting:
+                blobs.update(append.blobs)
+            rows = tuple(row for append in waiting for row in append.rows)
+            first, last = waiting[0], waiting[-1]
+            merged = Append(self._run_id, self.epoch, first.after, rows, last.update, blobs)
+            try:
+                await self._store.append(merged)
+            except StoreError as error:
+                self._failed = error
+
+
+def _parts(events: Sequence[AnyEvent]) -> list[tuple[int, bytes]]:
+    """Encode events, in parts of a size that can be read back one by one."""
+    data = encoded_events(events)
+    if len(data) <= ROW_BYTES or len(events) == 1:
+        return [(len(events), data)]
+    middle = len(events) // 2
+    return _parts(events[:middle]) + _parts(events[middle:])

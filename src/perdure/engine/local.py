@@ -1,0 +1,96 @@
+"""Running a graph in one line: in memory, or on a store that is opened for the purpose."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+import anyio
+
+from perdure.engine.clock import SystemClock
+from perdure.engine.code import UserCode
+from perdure.engine.driven import noted
+from perdure.engine.driver import Driver
+from perdure.engine.engine import Engine, new_run_id
+from perdure.engine.evaluate import flows_of
+from perdure.engine.registered import new_run
+from perdure.engine.values import PlainValues
+from perdure.errors import NoResult
+from perdure.events import Durability, RunStarted, SegmentStarted
+from perdure.graph.graph import Graph
+from perdure.graph.runtime import provide
+from perdure.ids import checked_identifier
+from perdure.kernel.decide import start
+from perdure.kernel.state.restore import restore
+from perdure.kernel.status import Status
+from perdure.store.port import Store
+
+
+class LocalRuntime:
+    """What ``graph.run()`` runs on."""
+
+    async def run(
+        self,
+        graph: Graph[Any, Any, Any, Any],
+        /,
+        *,
+        state: Any,
+        deps: Any,
+        inputs: Any,
+        store: str | PathLike[str] | Store | None,
+        run_id: str | None,
+        durability: Durability,
+    ) -> Any:
+        """Run a graph to its end and return its output."""
+        if run_id is not None:
+            checked_identifier("run id", run_id)
+        if store is None:
+            return await _run_in_memory(graph, state, deps, inputs, run_id or new_run_id())
+        return await _run_on_store(graph, state, deps, inputs, store, run_id, durability)
+
+
+async def _run_in_memory(graph: Graph[Any, Any, Any, Any], state: Any, deps: Any, inputs: Any, run_id: str) -> Any:
+    values, flows = PlainValues(), flows_of(graph)
+    run = new_run(graph, run_id, values)
+    code = UserCode(graph, flows, values, run_id, deps)
+    started = RunStarted(graph.name, graph.fingerprint, inputs, "", state)
+    clock = SystemClock()
+    start(run, started, None, clock.now(), code)
+    driver = Driver(run, graph, flows, values, deps, SegmentStarted("memory", ""), clock, None)
+    try:
+        await driver.drive()
+    except BaseException as error:
+        if isinstance(error, Exception):
+            noted(error, run)
+        raise
+    finally:
+        if state is not None:
+            restore(state, driver.run.state.tree)
+    if driver.exception is not None:
+        raise noted(driver.exception, run)
+    if run.status is not Status.COMPLETED:
+        raise NoResult(f"run {run_id!r} has stopped without a result", run_id=run_id)
+    value, _ = run.ends[0]
+    return values.load(value)
+
+
+async def _run_on_store(
+    graph: Graph[Any, Any, Any, Any],
+    state: Any,
+    deps: Any,
+    inputs: Any,
+    store: str | PathLike[str] | Store,
+    run_id: str | None,
+    durability: Durability,
+) -> Any:
+    async with Engine.open(store, recover=False, durability=durability) as engine:
+        handle = await engine.start(graph, inputs=inputs, state=state, deps=deps, run_id=run_id)
+        try:
+            return await handle.result()
+        finally:
+            if state is not None:
+                with anyio.CancelScope(shield=True):
+                    restore(state, await handle.committed_state())
+
+
+provide(LocalRuntime())

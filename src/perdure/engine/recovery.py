@@ -1,0 +1,94 @@
+"""Recovery: a run in memory, rebuilt from its log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from perdure.codec.codec import BlobMissing, Blobs, blob_digest
+from perdure.engine.code import UserCode
+from perdure.engine.journal import Position
+from perdure.errors import GraphRuntimeError, StoreCorrupt
+from perdure.events import AnyEvent, JoinClosed, NodeCompleted, ReducerUpdated, RunStarted, decode_events
+from perdure.kernel.apply import apply, check_complete
+from perdure.kernel.run import Run
+from perdure.store.chain import chain_start, verify_row
+from perdure.store.port import Row, RunInfo, Store
+
+PAGE = 512
+
+
+async def rebuild(store: Store, info: RunInfo, run: Run, blobs: Blobs) -> Position:
+    """Fold a run's log into a run that has nothing applied yet; return where the log stands.
+
+    Raises:
+        StoreCorrupt: a row isn't what was written.
+        GraphRuntimeError: an event doesn't fit the graph, or is of a kind this version doesn't know.
+    """
+    position = Position(0, chain_start(info.run_id, info.graph), 0)
+    while True:
+        rows = await store.read(info.run_id, position.seq, PAGE)
+        if not rows:
+            break
+        for row in rows:
+            events = read_row(row, position, info.run_id, store.location)
+            for digest in _blobs_of(events):
+                blobs.add(digest, await store.blob(info.run_id, digest))
+            for event in events:
+                apply(run, event)
+    if position.seq < info.last_seq:
+        raise StoreCorrupt(
+            f"run {info.run_id!r}: the log ends at event {position.seq}, and {info.last_seq} were recorded",
+            location=store.location,
+        )
+    check_complete(run)
+    return position
+
+
+def read_row(row: Row, position: Position, run_id: str, location: str) -> list[AnyEvent]:
+    """Verify a row, count the position on and return its events.
+
+    Raises:
+        StoreCorrupt: it isn't what was written.
+        GraphRuntimeError: it holds an event of an unknown kind.
+    """
+    verify_row(row, position.head, run_id, position.seq, location)
+    try:
+        events = decode_events(row.events)
+    except msgspec.DecodeError as error:
+        raise GraphRuntimeError(
+            f"run {run_id!r}, events {row.first} to {row.first + row.count - 1}: {error}. They may have been written by a "
+            "newer version of perdure"
+        ) from error
+    position.seq += row.count
+    position.head = row.hash
+    position.ts = row.ts
+    return events
+
+
+def _blobs_of(events: Sequence[AnyEvent]) -> list[str]:
+    """Return the blobs that the fold itself looks into: large states, and large changes of one."""
+    found = []
+    for event in events:
+        value: Any = None
+        if isinstance(event, RunStarted):
+            value = event.state
+        elif isinstance(event, NodeCompleted | JoinClosed):
+            value = event.change.operations if event.change is not None else None
+        elif isinstance(event, ReducerUpdated) and event.detail is not None and event.detail.change is not None:
+            value = event.detail.change.operations
+        if value is not None and (digest := blob_digest(value)) is not None:
+            found.append(digest)
+    return found
+
+
+async def refold_joins(run: Run, code: UserCode, store: Store, blobs: Blobs) -> None:
+    """Call the reducers of the joins that are still open again, to rebuild their values."""
+    for joined in run.joins.values():
+        while joined.unfolded:
+            try:
+                code.refold(joined)
+            except BlobMissing as missing:
+                blobs.add(missing.digest, await store.blob(run.run_id, missing.digest))

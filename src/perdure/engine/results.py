@@ -1,0 +1,64 @@
+"""What came of a run, read from its log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.codec.codec import BlobMissing
+from perdure.engine.values import CodedValues
+from perdure.errors import RunFailed as RunFailedError
+from perdure.errors import StoreCorrupt
+from perdure.events import (
+    AnyEvent,
+    JoinClosed,
+    NodeCompleted,
+    Output,
+    RunCompleted,
+    RunFailed,
+    RunStarted,
+    decode_events,
+)
+from perdure.kernel.run import Ref
+from perdure.store.port import RunInfo, Store
+
+
+async def recorded_output(store: Store, info: RunInfo, values: CodedValues) -> Any:
+    """Return the output of a completed run."""
+    completed = await _event_at(store, info, info.last_seq)
+    if not isinstance(completed, RunCompleted):
+        raise StoreCorrupt(f"run {info.run_id!r} is completed, and its last event isn't", location=store.location)
+    return await _value_of(store, info, values, completed.outputs[0])
+
+
+async def _value_of(store: Store, info: RunInfo, values: CodedValues, output: Output) -> Any:
+    value = output.value
+    if output.seq:
+        event = await _event_at(store, info, output.seq)
+        if isinstance(event, NodeCompleted):
+            value = event.output
+        elif isinstance(event, JoinClosed):
+            value = event.value
+        elif isinstance(event, RunStarted):
+            value = event.inputs
+    while True:
+        try:
+            return values.load(Ref(value, output.by, output.seq))
+        except BlobMissing as missing:
+            values.blobs.add(missing.digest, await store.blob(info.run_id, missing.digest))
+
+
+async def recorded_failure(store: Store, info: RunInfo) -> RunFailedError:
+    """Return the error to raise for a failed run."""
+    event = await _event_at(store, info, info.last_seq)
+    if not isinstance(event, RunFailed):
+        raise StoreCorrupt(
+            f"run {info.run_id!r} has failed, and its last event doesn't say so", location=store.location
+        )
+    return RunFailedError(info.run_id, event.error.type, event.error.message, event.path)
+
+
+async def _event_at(store: Store, info: RunInfo, seq: int) -> AnyEvent:
+    rows = await store.read(info.run_id, seq - 1, 1)
+    if not rows or rows[0].first > seq:
+        raise StoreCorrupt(f"run {info.run_id!r}: event {seq} is missing", location=store.location)
+    return decode_events(rows[0].events)[seq - rows[0].first]

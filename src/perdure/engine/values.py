@@ -1,0 +1,197 @@
+"""Values on their way between user code and events.
+
+Without a store they pass through as they are. With one, the codec writes them before an event holds them, so that what
+can't be stored is refused in the attempt that made it, and every task reads a copy of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from perdure.codec.codec import CHUNK_ITEMS, Blobs, Codec, Written
+from perdure.events import Items, Route, Value
+from perdure.kernel.run import Chunk, Item, Ref, Source
+from perdure.kernel.state.operations import Operation
+
+_TAKEN = object()
+_SHARED = frozenset({bool, int, float, str, type(None)})
+_NULL = msgspec.Raw(b"null")
+
+
+class Values(Protocol):
+    """How values are recorded and read."""
+
+    @property
+    def nothing(self) -> Value:
+        """What stands where a value needn't be recorded."""
+        ...
+
+    def record(self, by: str, value: Any) -> Value:
+        """Return a value as events hold it; ``by`` is the node whose output it is, or empty."""
+        ...
+
+    def record_items(
+        self, by: str, values: Sequence[Any], routes: Sequence[Route] | None, needed: bool
+    ) -> tuple[Items, ...]:
+        """Return items as events hold them, in chunks."""
+        ...
+
+    def record_state(self, value: Any) -> Value:
+        """Return an initial state as events hold it."""
+        ...
+
+    def written(self, operations: list[Operation]) -> Value:
+        """Return operations on the state as events hold them."""
+        ...
+
+    def load(self, source: Source) -> Any:
+        """Return a recorded value for a task to have."""
+        ...
+
+    def state(self, value: Value) -> Any:
+        """Return a recorded initial state."""
+        ...
+
+    def operations(self, value: Value) -> list[Operation]:
+        """Return recorded operations on the state."""
+        ...
+
+
+class PlainValues:
+    """Values that stay Python objects."""
+
+    nothing: Value = None
+
+    def record(self, by: str, value: Any) -> Value:
+        """Return the value."""
+        return value
+
+    def record_items(
+        self, by: str, values: Sequence[Any], routes: Sequence[Route] | None, needed: bool
+    ) -> tuple[Items, ...]:
+        """Return the items in chunks."""
+        return tuple(
+            Items(
+                len(part := values[first : first + CHUNK_ITEMS]),
+                part,
+                tuple(routes[first : first + CHUNK_ITEMS]) if routes is not None else None,
+            )
+            for first in range(0, len(values), CHUNK_ITEMS)
+        )
+
+    def record_state(self, value: Any) -> Value:
+        """Return the state."""
+        return value
+
+    def written(self, operations: list[Operation]) -> Value:
+        """Return the operations."""
+        return operations
+
+    def load(self, source: Source) -> Any:
+        """Return the value, shared by reference."""
+        if type(source) is Item:
+            return source.chunk.items.values[source.offset]
+        return source.value  # type: ignore[union-attr]
+
+    def state(self, value: Value) -> Any:
+        """Return the state."""
+        return value
+
+    def operations(self, value: Value) -> list[Operation]:
+        """Return the operations."""
+        operations: list[Operation] = value
+        return operations
+
+
+class CodedValues:
+    """Values that are written by a codec.
+
+    Attributes:
+        blobs: the large ones, which are kept apart.
+    """
+
+    nothing: Value = _NULL
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self.blobs = Blobs()
+
+    def record(self, by: str, value: Any) -> Value:
+        """Return the value as JSON.
+
+        Raises:
+            CodecError: it can't be stored.
+        """
+        return self._codec.write(by, value, self.blobs)
+
+    def record_items(
+        self, by: str, values: Sequence[Any], routes: Sequence[Route] | None, needed: bool
+    ) -> tuple[Items, ...]:
+        """Return the items as JSON, in chunks of at most 1,000 or 256 KB.
+
+        Raises:
+            CodecError: an item can't be stored.
+        """
+        if needed:
+            chunks = self._codec.write_items(by, values, self.blobs)
+        else:
+            chunks = [(min(CHUNK_ITEMS, len(values) - n), _NULL) for n in range(0, len(values), CHUNK_ITEMS)]
+        taken: list[Items] = []
+        first = 0
+        for count, raw in chunks:
+            taken.append(Items(count, raw, tuple(routes[first : first + count]) if routes is not None else None))
+            first += count
+        return tuple(taken)
+
+    def record_state(self, value: Any) -> Value:
+        """Return the state as JSON.
+
+        Raises:
+            CodecError: it can't be stored.
+        """
+        return self._codec.write_state(value, self.blobs)
+
+    def written(self, operations: list[Operation]) -> Value:
+        """Return the operations as JSON.
+
+        Raises:
+            CodecError: a value in them can't be stored.
+        """
+        return self._codec.write_operations(operations, self.blobs)
+
+    def load(self, source: Source) -> Any:
+        """Return a copy of the value.
+
+        Raises:
+            BlobMissing: it has to be fetched first.
+            CodecError: it can't be read back.
+        """
+        if type(source) is Item:
+            return self._load_item(source.chunk, source.offset)
+        assert isinstance(source, Ref)
+        return self._codec.read(source.by, source.value, self.blobs)
+
+    def _load_item(self, chunk: Chunk, offset: int) -> Any:
+        """Return an item: each of those decoded once is handed out once; whoever asks again gets one decoded anew."""
+        if chunk.decoded is None:
+            chunk.decoded = self._codec.read_items(chunk.by, chunk.items.values, self.blobs)
+        item = chunk.decoded[offset]
+        if item is _TAKEN:
+            return self._codec.read_items(chunk.by, chunk.items.values, self.blobs)[offset]
+        if type(item) not in _SHARED:
+            chunk.decoded[offset] = _TAKEN
+        return item
+
+    def state(self, value: Value) -> Any:
+        """Return the state; what this process wrote needn't be read back."""
+        return value.value if type(value) is Written else self._codec.read_state(value, self.blobs)
+
+    def operations(self, value: Value) -> list[Operation]:
+        """Return the operations; what this process wrote needn't be read back."""
+        if type(value) is Written:
+            operations: list[Operation] = value.value
+            return operations
+        return self._codec.read_operations(value, self.blobs)

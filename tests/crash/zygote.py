@@ -1,0 +1,117 @@
+"""A process that forks others to be killed.
+
+It imports everything once and then forks a child for each request, so that a child costs milliseconds. Requests and
+answers are lines of JSON on standard input and output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import crash.programs
+from perdure import SQLiteStore, Step
+
+
+class KillingStore(SQLiteStore):
+    """Kills its process before or after the n-th commit of a run."""
+
+    def __init__(self, path: str, kill: tuple[int, str] | None) -> None:
+        super().__init__(path)
+        self._kill_at, self._when = kill or (0, "")
+        self.count = 0
+
+    def _at(self, when: str) -> None:
+        if self.count == self._kill_at and when == self._when:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    async def create(self, run: Any) -> Any:
+        self.count += 1
+        self._at("before")
+        created = await super().create(run)
+        self._at("after")
+        return created
+
+    async def append(self, append: Any) -> None:
+        self.count += 1
+        self._at("before")
+        await super().append(append)
+        self._at("after")
+
+
+def watched(graph: Any, entries: str) -> Any:
+    """Make every step of a graph write down that its body was entered, before it does anything."""
+    handle = os.open(entries, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for node in graph.nodes.values():
+        if isinstance(node, Step):
+            node._call = _noting(node._call, handle)
+    return graph
+
+
+def _noting(call: Any, handle: int) -> Any:
+    def noting(ctx: Any) -> Any:
+        os.write(handle, f"{ctx.task_id} {ctx.attempt}\n".encode())
+        return call(ctx)
+
+    return noting
+
+
+async def run(request: dict[str, Any]) -> dict[str, Any]:
+    program = crash.programs.find(request["program"])
+    graph = watched(program.build(), request["entries"])
+    state = program.state()
+    store = KillingStore(request["path"], request.get("kill"))
+    result = await graph.run(
+        inputs=program.inputs,
+        state=state,
+        store=store,
+        run_id="run",
+        durability=request.get("durability", "sync"),
+    )
+    return {"result": repr(program.view(result)), "is_right": program.is_right(result, state), "commits": store.count}
+
+
+def child(request: dict[str, Any], answer: int) -> None:
+    code = 1
+    try:
+        timer = request.get("after_s")
+        if timer is not None:
+            signal.setitimer(signal.ITIMER_REAL, timer)
+            signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        outcome = asyncio.run(run(request))
+        os.write(answer, json.dumps(outcome).encode())
+        code = 0
+    except BaseException:
+        os.write(answer, json.dumps({"error": traceback.format_exc()}).encode())
+    finally:
+        os._exit(code)
+
+
+def serve() -> None:
+    for line in sys.stdin:
+        request = json.loads(line)
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reading)
+            child(request, writing)
+        os.close(writing)
+        data = b""
+        while part := os.read(reading, 1 << 16):
+            data += part
+        os.close(reading)
+        _, status = os.waitpid(pid, 0)
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        print(json.dumps({"killed": killed, **(json.loads(data) if data else {})}), flush=True)
+
+
+if __name__ == "__main__":
+    serve()

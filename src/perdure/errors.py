@@ -45,6 +45,10 @@ class GraphValidationError(GraphBuildingError):
     """
 
 
+class ConvergenceWarning(UserWarning):
+    """Arms of a fork lead to the same node, which runs once for each: that is meant, or a join is missing."""
+
+
 class GraphRuntimeError(PerdureError, RuntimeError):
     """A graph that is being run did something its definition doesn't allow."""
 
@@ -166,6 +170,10 @@ class StepTimeout(RunError, TimeoutError):
 
 class CrashLoop(RunError):
     """A task has taken its process down with it as often as it may."""
+
+
+class AnswerRefused(PerdureError, ValueError):
+    """An answer doesn't fit its form, or nobody waits for it any more; the task is as it was."""
 
 
 class InvalidIdentifier(PerdureError, ValueError):

@@ -172,7 +172,7 @@ async def other_deps(ctx: StepContext[State, Other, int]) -> int:
     return 1
 
 
-@g.step(node_id="other")  # type: ignore[arg-type]
+@g.step(node_id="other")  # type: ignore[call-overload]
 async def other_state_named(ctx: StepContext[Other, Deps, int]) -> int:
     return 1
 
@@ -180,11 +180,6 @@ async def other_state_named(ctx: StepContext[Other, Deps, int]) -> int:
 @g.stream  # type: ignore[call-overload]
 async def other_stream(ctx: StepContext[Other, Deps, int]) -> AsyncIterator[int]:
     yield 1
-
-
-@g.step  # type: ignore[call-overload]
-def not_async(ctx: StepContext[State, Deps, int]) -> int:
-    return 1
 
 
 elsewhere = GraphBuilder(state_type=Other, deps_type=Deps, input_type=int, output_type=str)

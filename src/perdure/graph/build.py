@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from perdure.errors import GraphBuildingError, GraphValidationError
+import warnings
+
+from perdure.errors import ConvergenceWarning, GraphBuildingError, GraphValidationError
 from perdure.graph.compiler import Compiler
+from perdure.graph.convergence import convergences
+from perdure.graph.coverage import assign_failures, assign_limits, assign_states
 from perdure.graph.fingerprint import fingerprint_of
+from perdure.graph.nodes import Fork
 from perdure.graph.parts import Parts
 from perdure.graph.plan import Plan
 from perdure.graph.regions import assign_parents, mark_regions
+from perdure.graph.router import Router
+from perdure.graph.step import Step
 from perdure.graph.topology import Topology
 from perdure.graph.validate import misuse_problems, structure_problems, unknown_ids
 
@@ -29,4 +36,15 @@ def complete(plan: Plan, parts: Parts, compiler: Compiler, *, validate_structure
         error = GraphBuildingError if problems else GraphValidationError
         raise error(f"graph {plan.name!r} can't be built:\n{listed}", found)
     mark_regions(plan, topology)
+    nodes = parts.nodes.items()
+    assign_states(plan, parts.own_state)
+    assign_failures(plan)
+    assign_limits(
+        plan,
+        topology,
+        {id_: node for id_, node in nodes if isinstance(node, Fork)},
+        {id_: node.policies for id_, node in nodes if isinstance(node, Step | Router)},
+    )
+    for sentence in convergences(plan, topology):
+        warnings.warn(f"graph {plan.name!r}: {sentence}", ConvergenceWarning, stacklevel=4)
     plan.fingerprint = fingerprint_of(plan)

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from perdure.graph.decision import Decision
-from perdure.graph.flow import Branch, Choose, Flow, Leaf, Split, Spread, Transform
+from perdure.graph.flow import Branch, Choose, Enter, Flow, Leaf, Pick, Split, Spread, Transform
 from perdure.graph.forks import ForkKey, canonical, name_forks
+from perdure.graph.forms import form_schema
+from perdure.graph.group import Entry
 from perdure.graph.join import Join
-from perdure.graph.nodes import END_ID, AnyNode, EndNode, StartNode, is_destination
+from perdure.graph.nodes import END_ID, AnyNode, EndNode, Fork, StartNode, is_destination
 from perdure.graph.parts import Parts
-from perdure.graph.paths import BroadcastItem, LabelItem, MapItem, Path, TransformItem
-from perdure.graph.plan import NodeKind, NodePlan
+from perdure.graph.paths import BroadcastItem, DestinationItem, EnterItem, LabelItem, MapItem, Path, TransformItem
+from perdure.graph.plan import DEFAULT_WINDOW, NodeKind, NodePlan, WaitKind, WaitPlan
+from perdure.graph.policies import StepPolicies
+from perdure.graph.router import Router
 from perdure.graph.step import Step
+from perdure.graph.wait import Wait, microseconds, since_1970
 
 
 class Compiler:
@@ -60,6 +65,8 @@ class Compiler:
             )
         if not paths:
             return None
+        if isinstance(node, Router):
+            return self._pick(node, paths, ordinals)
         if len(paths) == 1:
             return self._flow(paths[0], ordinals)
         return self._split(id_, paths, ordinals, None)
@@ -84,10 +91,39 @@ class Compiler:
             return Spread(self._fork_names[id(item)], then, item.downstream_join_id, label)
         if isinstance(item, BroadcastItem):
             return self._split(id(item), item.paths, ordinals, label)
+        if isinstance(item, EnterItem):
+            slot = self._slot(self.transforms, item, item.state) if item.state is not None else -1
+            fork = self._fork_names[id(item)]
+            return Enter(fork, self._flow(rest, ordinals, label), slot, item.state is not None)
         # What is no node has been reported; the way on from there is not to be reported as missing, too.
-        target = item.node.id if is_destination(item.node) else END_ID
+        target = self._parts.entry_of(item).id if is_destination(item.node) else END_ID
         ordinals[target] += 1
         return Leaf(target, ordinals[target] - 1, label)
+
+    def _pick(self, router: Router[Any, Any, Any, Any], paths: Sequence[Path], ordinals: Counter[str]) -> Pick:
+        """Compile the ways of a router, in an order that doesn't depend on when they were added."""
+        ways = sorted(paths, key=lambda path: (canonical(path), canonical(path, self._fork_names)))
+        arms = [self._flow(path, ordinals) for path in ways]
+        targets = tuple(_destination(path) for path in ways)
+        for target in {target for target in targets if target and targets.count(target) > 1}:
+            self._parts.report(
+                f"router {router.id!r} has two edges to {target!r}, and can't tell them apart: give it one, and fork behind it"
+            )
+        if "" in targets:
+            self._parts.report(
+                f"router {router.id!r} has an edge that forks to several nodes, so that a choice can't name it: let each edge "
+                "lead to one node"
+            )
+        empty = None
+        if router.empty is not None:
+            wanted = router.empty if isinstance(router.empty, str) else router.empty.id
+            if wanted in targets:
+                empty = targets.index(wanted)
+            else:
+                self._parts.report(
+                    f"router {router.id!r}: empty={wanted!r} names no node that one of its edges leads to"
+                )
+        return Pick(self._fork_names[router.id], tuple(arms), targets, empty)
 
     def _split(self, fork: ForkKey, paths: Sequence[Path], ordinals: Counter[str], label: str | None) -> Split:
         # The names come second, so that a fork that gets another one doesn't move the arms beside it.
@@ -105,12 +141,69 @@ def _node_plan(node: AnyNode, flow: Flow | None) -> NodePlan:
         return NodePlan(node.id, NodeKind.START, flow)
     if isinstance(node, EndNode):
         return NodePlan(node.id, NodeKind.END)
-    if isinstance(node, Step):
-        kind = NodeKind.STREAM if node.is_stream else NodeKind.STEP
-        return NodePlan(node.id, kind, flow, label=node.label, resume=node.resume)
+    if isinstance(node, Step | Router):
+        plan = NodePlan(node.id, NodeKind.STEP, flow, label=node.label)
+        if isinstance(node, Router):
+            plan.kind = NodeKind.ROUTER
+        elif node.is_stream:
+            plan.kind, plan.resume = NodeKind.STREAM, node.resume
+        plan.max_crashes = node.policies.max_crashes
+        plan.effect = _effect(node.policies)
+        return plan
+    if isinstance(node, Wait):
+        return NodePlan(node.id, NodeKind.WAIT, flow, label=node.label, wait=_wait_plan(node))
+    if isinstance(node, Entry):
+        return NodePlan(node.id, NodeKind.GROUP, flow, label=node.label)
     if isinstance(node, Join):
-        return NodePlan(node.id, NodeKind.JOIN, flow, order=node.order)
+        policies = node.policies
+        on_error, min_ok = policies.on_error, policies.min_ok
+        quorum, cancels = policies.quorum, policies.cancels
+        return NodePlan(
+            node.id,
+            NodeKind.JOIN,
+            flow,
+            order=node.order,
+            quorum=quorum,
+            cancels=cancels,
+            on_error=on_error,
+            min_ok=min_ok,
+        )
     if isinstance(node, Decision):
         return NodePlan(node.id, NodeKind.DECISION, flow, note=node.note)
-    kind = NodeKind.MAP if node.is_map else NodeKind.BROADCAST
-    return NodePlan(node.id, kind, join=node.downstream_join_id)
+    assert isinstance(node, Fork)
+    kind = NodeKind.MAP if node.is_map else NodeKind.ROUTES if node.is_router else NodeKind.BROADCAST
+    window = node.max_concurrency or DEFAULT_WINDOW
+    return NodePlan(node.id, kind, join=node.downstream_join_id, window=window)
+
+
+def _effect(policies: StepPolicies) -> Literal["", "retry", "pause", "verify"]:
+    if not policies.effect:
+        return ""
+    if callable(policies.on_uncertain):
+        return "verify"
+    return policies.on_uncertain
+
+
+def _wait_plan(node: Wait[Any, Any, Any, Any]) -> WaitPlan:
+    where = f"{node.kind.value} {node.id!r}"
+    after, at = node.after, node.at
+    return WaitPlan(
+        node.kind,
+        node.name,
+        node.title if isinstance(node.title, str) else "",
+        node.assignee if isinstance(node.assignee, str) else "",
+        schema=form_schema(node.form) if node.kind is WaitKind.HUMAN else None,
+        after=microseconds(where, after) if after is not None and not callable(after) else None,
+        at=since_1970(where, at) if at is not None and not callable(at) else None,
+        asks_code=node.asks_code,
+        escalations=tuple(
+            (step.assignee, microseconds(where, step.deadline) if step.deadline is not None else None)
+            for step in node.escalations
+        ),
+    )
+
+
+def _destination(path: Path) -> str:
+    """Return the id of the one node that a path leads to, or an empty string if there are several."""
+    last = path[-1]
+    return str(last.node.id) if isinstance(last, DestinationItem) else ""

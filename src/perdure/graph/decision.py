@@ -155,6 +155,7 @@ class DecisionBranchBuilder(Generic[StateT_contra, DepsT_contra, OutputT_co, Sou
         *,
         fork_id: str | None = None,
         downstream_join_id: str | None = None,
+        max_concurrency: int | None = None,
     ) -> DecisionBranchBuilder[StateT_contra, DepsT_contra, T, SourceT, HandledT_contra]: ...
 
     @overload
@@ -163,6 +164,7 @@ class DecisionBranchBuilder(Generic[StateT_contra, DepsT_contra, OutputT_co, Sou
         *,
         fork_id: str | None = None,
         downstream_join_id: str | None = None,
+        max_concurrency: int | None = None,
     ) -> DecisionBranchBuilder[StateT_contra, DepsT_contra, T, SourceT, HandledT_contra]: ...
 
     @overload
@@ -173,13 +175,14 @@ class DecisionBranchBuilder(Generic[StateT_contra, DepsT_contra, OutputT_co, Sou
         *,
         fork_id: str | None = None,
         downstream_join_id: str | None = None,
+        max_concurrency: int | None = None,
     ) -> DecisionBranchBuilder[StateT_contra, DepsT_contra, T, SourceT, HandledT_contra]: ...
 
     def map(
-        self, *, fork_id: str | None = None, downstream_join_id: str | None = None
+        self, *, fork_id: str | None = None, downstream_join_id: str | None = None, max_concurrency: int | None = None
     ) -> DecisionBranchBuilder[StateT_contra, DepsT_contra, Any, SourceT, HandledT_contra]:
         """Send each item of the value on its own way."""
-        return self._with(map_item(fork_id, downstream_join_id))
+        return self._with(map_item(fork_id, downstream_join_id, max_concurrency))
 
     def label(
         self, label: str, /

@@ -20,8 +20,10 @@ from typing import Any, TypeAlias
 from perdure.graph.decision import Decision
 from perdure.graph.nodes import START_ID, Fork
 from perdure.graph.parts import Parts
-from perdure.graph.paths import BroadcastItem, DestinationItem, MapItem, Path, TransformItem
+from perdure.graph.paths import BroadcastItem, DestinationItem, EnterItem, MapItem, Path, TransformItem
+from perdure.graph.router import Router
 
+ForkItem: TypeAlias = MapItem | BroadcastItem | EnterItem
 ForkKey: TypeAlias = int | str
 """The identity of the item that describes a fork, or the id of the node whose several edges make it."""
 
@@ -41,6 +43,8 @@ def canonical(path: Path, names: Mapping[ForkKey, str] | None = None) -> str:
             words.append(f"->{getattr(item.node, 'id', None)!r}")
         elif isinstance(item, TransformItem):
             words.append("~")
+        elif isinstance(item, EnterItem):
+            words.append(f"+{item.fork_id!r}")
         elif isinstance(item, MapItem | BroadcastItem):
             name = item.fork_id if names is None else names[id(item)]
             if isinstance(item, MapItem):
@@ -53,7 +57,7 @@ def canonical(path: Path, names: Mapping[ForkKey, str] | None = None) -> str:
 class _Place:
     """Where a fork without an id of its own stands in the graph."""
 
-    def __init__(self, item: MapItem | BroadcastItem) -> None:
+    def __init__(self, item: ForkItem) -> None:
         self.kind = "map" if isinstance(item, MapItem) else "broadcast"
         self.depth = 0
         self.sources: set[str] = set()
@@ -68,7 +72,7 @@ class _Place:
 def name_forks(parts: Parts) -> dict[ForkKey, str]:
     """Give every fork its id, and add the forks to the nodes; return the ids."""
     names: dict[ForkKey, str] = {}
-    items: dict[int, MapItem | BroadcastItem] = {}
+    items: dict[int, ForkItem] = {}
     places: dict[int, _Place] = {}
     for source, item, depth, context in _forks_in(parts):
         items[id(item)] = item
@@ -83,7 +87,10 @@ def name_forks(parts: Parts) -> dict[ForkKey, str]:
     for key, place in places.items():
         claims[f"{_joined(sorted(place.sources))}_{place.kind}"].append((place.order, key))
     for source, paths in parts.outgoing.items():
-        if len(paths) > 1 and not isinstance(parts.nodes[source], Decision):
+        node = parts.nodes[source]
+        if isinstance(node, Router):
+            claims[f"{_joined([source])}_routes"].append(((0, [source], []), source))
+        elif len(paths) > 1 and not isinstance(node, Decision):
             claims[f"{_joined([source])}_broadcast"].append(((0, [source], []), source))
     taken = {*parts.nodes, *names.values()}
     for base, claimants in sorted(claims.items()):
@@ -91,11 +98,14 @@ def name_forks(parts: Parts) -> dict[ForkKey, str]:
         for _, claimant in sorted(claimants, key=lambda claim: claim[0]):
             names[claimant] = next(free)
     for fork, name in names.items():
-        parts.insert_fork(_fork(name, items[fork] if isinstance(fork, int) else None))
+        if isinstance(fork, int):
+            parts.insert_fork(_fork(name, items[fork]))
+        else:
+            parts.insert_fork(Fork(id=name, is_map=False, is_router=isinstance(parts.nodes[fork], Router)))
     return names
 
 
-def _forks_in(parts: Parts) -> Iterator[tuple[str, MapItem | BroadcastItem, int, str]]:
+def _forks_in(parts: Parts) -> Iterator[tuple[str, ForkItem, int, str]]:
     """Yield every fork on every path with its source, its depth, and what is around it."""
     for source, paths in [*parts.outgoing.items(), *parts.lost.items()]:
         is_ordered = isinstance(parts.nodes.get(source), Decision)
@@ -104,9 +114,9 @@ def _forks_in(parts: Parts) -> Iterator[tuple[str, MapItem | BroadcastItem, int,
                 yield source, item, depth, context
 
 
-def _forks_along(path: Path, depth: int, around: str) -> Iterator[tuple[MapItem | BroadcastItem, int, str]]:
+def _forks_along(path: Path, depth: int, around: str) -> Iterator[tuple[ForkItem, int, str]]:
     for place, item in enumerate(path):
-        if isinstance(item, MapItem | BroadcastItem):
+        if isinstance(item, MapItem | BroadcastItem | EnterItem):
             context = f"{around}/{canonical(path[:place])}|{canonical(path[place:])}"
             yield item, depth, context
             depth += 1
@@ -133,7 +143,7 @@ def _joined(sources: Sequence[str]) -> str:
     return names[0][:_LONGEST] if len(names) == 1 else f"{names[0][:60]}_and_{len(names) - 1}_more"
 
 
-def _fork(name: str, item: MapItem | BroadcastItem | None) -> Fork[Any, Any]:
-    if isinstance(item, MapItem):
-        return Fork(id=name, is_map=True, downstream_join_id=item.downstream_join_id)
-    return Fork(id=name, is_map=False)
+def _fork(name: str, item: ForkItem) -> Fork[Any, Any]:
+    join = item.downstream_join_id if isinstance(item, MapItem) else None
+    is_map = isinstance(item, MapItem)
+    return Fork(id=name, is_map=is_map, downstream_join_id=join, max_concurrency=item.max_concurrency)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from perdure.errors import GraphRuntimeError
 from perdure.events import Durability
 from perdure.graph.nodes import AnyNode
+from perdure.graph.paths import EdgePath
 from perdure.graph.plan import Plan
 from perdure.graph.render import Direction, render
 from perdure.graph.runtime import runtime
@@ -28,6 +29,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         state_type, deps_type, input_type, output_type: the types the graph was declared with.
         nodes: every node by id, forks included.
         plan: the structure as plain data.
+        edges: what it was built from, for a graph that takes it in as a subgraph.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         input_type: Any,
         output_type: Any,
         types: tuple[Any, ...] = (),
+        edges: tuple[EdgePath[Any, Any], ...] = (),
     ) -> None:
         self.plan = plan
         self.name = plan.name
@@ -53,6 +56,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         self.input_type = input_type
         self.output_type = output_type
         self.types = types
+        self.edges = edges
 
     @property
     def fingerprint(self) -> str:

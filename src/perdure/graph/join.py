@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 from typing_extensions import TypeAliasType
 
 from perdure.errors import GraphSetupError
+from perdure.graph.policies import JoinPolicies
 from perdure.graph.types import (
     DepsT,
     DepsT_co,
@@ -153,6 +154,7 @@ class Join(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         parent_fork_id: the fork asked for, or None to let ``preferred_parent_fork`` decide.
         preferred_parent_fork: which of the forks that qualify becomes the parent, ``"farthest"`` or ``"closest"``.
         order: ``"arrival"`` folds as values come; ``"branch"`` when all have come, in the order of the branches.
+        policies: when it has enough, and what failures of its arms come to.
     """
 
     __slots__ = (
@@ -160,6 +162,7 @@ class Join(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         "id",
         "order",
         "parent_fork_id",
+        "policies",
         "preferred_parent_fork",
         "reducer",
         "takes_context",
@@ -174,6 +177,7 @@ class Join(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         parent_fork_id: str | None = None,
         preferred_parent_fork: Literal["farthest", "closest"] = "farthest",
         order: FoldOrder = "arrival",
+        policies: JoinPolicies | None = None,
     ) -> None:
         self.id = id
         self.reducer = reducer
@@ -182,6 +186,7 @@ class Join(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         self.parent_fork_id = parent_fork_id
         self.preferred_parent_fork = preferred_parent_fork
         self.order = order
+        self.policies = policies or JoinPolicies()
 
     @property
     def initial_factory(self) -> Callable[[], OutputT_co]:

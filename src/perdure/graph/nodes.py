@@ -8,9 +8,12 @@ from typing import Any, Generic, TypeAlias
 from typing_extensions import TypeIs
 
 from perdure.graph.decision import Decision
+from perdure.graph.group import Entry, Group
 from perdure.graph.join import Join
+from perdure.graph.router import Router
 from perdure.graph.step import Step
 from perdure.graph.types import DepsT, InputT, InputT_contra, OutputT, OutputT_co, StateT
+from perdure.graph.wait import Wait
 
 START_ID = "__start__"
 END_ID = "__end__"
@@ -48,34 +51,43 @@ class Fork(Generic[InputT_contra, OutputT_co]):
         id: the node's id.
         is_map: whether it makes an arm for each item of a value, not one for each of its edges.
         downstream_join_id: the join that fires even if a map has no items, or None.
+        is_router: whether it stands for the choices of a router.
+        max_concurrency: how many steps run at once in one batch of it, or None.
     """
 
     id: str
     is_map: bool
     downstream_join_id: str | None = None
+    is_router: bool = False
+    max_concurrency: int | None = None
 
     def _passes(self, inputs: InputT_contra) -> OutputT_co:
         raise NotImplementedError  # only here so that type checkers infer the variance
 
 
-MiddleNode: TypeAlias = Step[StateT, DepsT, InputT, OutputT] | Join[StateT, DepsT, InputT, OutputT]
-SourceNode: TypeAlias = Step[StateT, DepsT, Any, OutputT] | Join[StateT, DepsT, Any, OutputT] | StartNode[OutputT]
-DestinationNode: TypeAlias = (
-    Step[StateT, DepsT, InputT, Any]
-    | Join[StateT, DepsT, InputT, Any]
-    | Decision[StateT, DepsT, InputT]
-    | EndNode[InputT]
+MiddleNode: TypeAlias = (
+    Step[StateT, DepsT, InputT, OutputT]
+    | Join[StateT, DepsT, InputT, OutputT]
+    | Router[StateT, DepsT, InputT, OutputT]
+    | Wait[StateT, DepsT, InputT, OutputT]
+    | Group[StateT, DepsT, InputT, OutputT]
 )
-AnySource: TypeAlias = Step[Any, Any, Any, Any] | Join[Any, Any, Any, Any] | StartNode[Any]
-AnyDestination: TypeAlias = Step[Any, Any, Any, Any] | Join[Any, Any, Any, Any] | Decision[Any, Any, Any] | EndNode[Any]
+SourceNode: TypeAlias = MiddleNode[StateT, DepsT, Any, OutputT] | StartNode[OutputT]
+DestinationNode: TypeAlias = MiddleNode[StateT, DepsT, InputT, Any] | Decision[StateT, DepsT, InputT] | EndNode[InputT]
+AnySource: TypeAlias = MiddleNode[Any, Any, Any, Any] | StartNode[Any] | Entry
+AnyDestination: TypeAlias = MiddleNode[Any, Any, Any, Any] | Decision[Any, Any, Any] | EndNode[Any] | Entry
 AnyNode: TypeAlias = AnySource | AnyDestination | Fork[Any, Any]
+MemberNode: TypeAlias = (
+    Step[StateT, DepsT, InputT, OutputT] | Wait[StateT, DepsT, InputT, OutputT] | Group[StateT, DepsT, InputT, OutputT]
+)
+"""What a group may be made of."""
 
 
 def is_source(node: object) -> TypeIs[AnySource]:
     """Say whether edges can start from a node."""
-    return isinstance(node, Step | Join | StartNode)
+    return isinstance(node, Step | Join | Router | Wait | Group | StartNode | Entry)
 
 
 def is_destination(node: object) -> TypeIs[AnyDestination]:
     """Say whether edges can lead to a node."""
-    return isinstance(node, Step | Join | Decision | EndNode)
+    return isinstance(node, Step | Join | Router | Wait | Group | Decision | EndNode | Entry)

@@ -13,11 +13,14 @@ from typing import Any
 
 from perdure.errors import InvalidIdentifier
 from perdure.graph.decision import Decision
-from perdure.graph.join import Join
+from perdure.graph.group import Entry, Group
+from perdure.graph.join import Join, reduce_list_append
 from perdure.graph.nodes import AnyNode, EndNode, Fork, StartNode, is_destination, is_source
 from perdure.graph.paths import BroadcastItem, DestinationItem, EdgePath, Path
+from perdure.graph.router import Router
 from perdure.graph.step import Step
 from perdure.graph.types import callable_name
+from perdure.graph.wait import Wait
 from perdure.ids import checked_identifier
 
 LOST = "\0"
@@ -33,6 +36,7 @@ class Parts:
         lost: the paths out of what is no node.
         problems: what is wrong, a sentence each.
         is_whole: whether every edge is in place.
+        own_state: for each node of a subgraph with a state of its own: the fork at which that begins.
     """
 
     def __init__(
@@ -43,15 +47,36 @@ class Parts:
         self.lost: dict[str, list[Path]] = defaultdict(list)
         self.problems = list(problems)
         self.is_whole = True
+        self.own_state: dict[str, str] = {}
+        self._groups: dict[str, Group[Any, Any, Any, Any]] = {}
+        self._joining: dict[str, Join[Any, Any, Any, Any]] = {}
         for edge in edges:
-            for source in edge.sources:
-                if is_source(source):
-                    self._insert(source)
-                    self.outgoing[source.id].append(edge.path)
-                else:
-                    self._refuse(_why_no_source(source))
-                    self.lost[f"{LOST}{len(self.lost)}"].append(edge.path)
-                self._visit(named(source), edge.path)
+            self._add(edge)
+        self._lead_from_routers_that_choose_nothing()
+        self._check_members()
+
+    def _add(self, edge: EdgePath[Any, Any]) -> None:
+        for given in edge.sources:
+            if is_source(given):
+                self._insert(given)
+                source = self.exit_of(given)
+                ways = _ways(edge.path) if isinstance(source, Router) else [edge.path]
+                self.outgoing[source.id] += ways
+            else:
+                self._refuse(_why_no_source(given))
+                self.lost[f"{LOST}{len(self.lost)}"].append(edge.path)
+            self._visit(named(given), edge.path)
+
+    def entry_of(self, item: DestinationItem) -> AnyNode:
+        """Return where a value arrives that goes to a node: at the entry of a group, at the join before a step."""
+        node: AnyNode = item.node.entry if isinstance(item.node, Group) else item.node
+        return node if item.is_direct else self._joining.get(node.id, node)
+
+    def exit_of(self, node: Any) -> Any:
+        """Return the node whose output goes on when a node has finished: for a group its exit."""
+        while isinstance(node, Group):
+            node = node.exit
+        return node
 
     def report(self, problem: str) -> None:
         """Note a problem, once."""
@@ -63,6 +88,9 @@ class Parts:
         self.report(problem)
 
     def _insert(self, node: AnyNode) -> None:
+        if isinstance(node, Group):
+            self._insert_group(node)
+            return
         known = self.nodes.get(node.id)
         if known is None:
             try:
@@ -72,8 +100,68 @@ class Parts:
             self.nodes[node.id] = node
             if isinstance(node, Decision):
                 self._visit_decision(node)
+            elif isinstance(node, Step | Router):
+                self._insert_what_belongs_to(node)
         elif known is not node and not (type(known) is type(node) and isinstance(node, StartNode | EndNode)):
             self._refuse(f"two different nodes have the id {node.id!r}: give one of them another node_id")
+
+    def _insert_group(self, group: Group[Any, Any, Any, Any]) -> None:
+        known = self._groups.get(group.id)
+        if known is group:
+            return
+        if known is not None:
+            self._refuse(f"two different groups have the id {group.id!r}: give one of them another node_id")
+            return
+        self._groups[group.id] = group
+        self._insert(group.entry)
+        self._insert(group.exit)
+        for edge in group.edges:
+            self._add(edge)
+        if group.own_state:
+            for inside in group.inside:
+                self.own_state.setdefault(inside, group.own_state)
+
+    def _insert_what_belongs_to(self, node: Step[Any, Any, Any, Any] | Router[Any, Any, Any, Any]) -> None:
+        """Add the join before a node with a join policy."""
+        policies = node.joining
+        if policies is not None:
+            join: Join[Any, Any, Any, Any] = Join(
+                id=f"{node.id}_join",
+                reducer=_taken if policies.quorum == 1 else reduce_list_append,
+                initial_factory=list,
+                preferred_parent_fork="closest",
+                order="branch",
+                policies=policies,
+            )
+            self._joining[node.id] = join
+            self._insert(join)
+            self.outgoing[join.id].append((DestinationItem(node, is_direct=True),))
+
+    def _lead_from_routers_that_choose_nothing(self) -> None:
+        for node in list(self.nodes.values()):
+            if not isinstance(node, Router) or node.empty is None or isinstance(node.empty, str):
+                continue
+            if not any(
+                isinstance(path[-1], DestinationItem) and path[-1].node is node.empty for path in self.outgoing[node.id]
+            ):
+                self._add(EdgePath((node,), (DestinationItem(node.empty),)))
+
+    def _check_members(self) -> None:
+        """See to it that members of groups have no edges but those of their group."""
+        for group in self._groups.values():
+            own = {id(edge.path) for edge in group.edges}
+            for member in group.members:
+                for path in self.outgoing[self.exit_of(member).id]:
+                    if id(path) not in own and not self._is_inside(group, path):
+                        self.report(
+                            f"{named(member)} is a member of {named(group)} and has an edge of its own besides: let the edge "
+                            "start from the group, or give the group a step of its own"
+                        )
+
+    def _is_inside(self, group: Group[Any, Any, Any, Any], path: Path) -> bool:
+        return any(
+            path is edge.path for member in group.members if isinstance(member, Group) for edge in member.edges
+        ) or any(isinstance(member, Group) and self._is_inside(member, path) for member in group.members)
 
     def _visit_decision(self, decision: Decision[Any, Any, Any]) -> None:
         for branch in decision.branches:
@@ -100,6 +188,18 @@ class Parts:
         self._insert(fork)
 
 
+def _ways(path: Path) -> list[Path]:
+    """Return the ways that a router has along an edge: each node it leads to is one."""
+    for place, item in enumerate(path):
+        if isinstance(item, BroadcastItem) and item.fork_id is None:
+            return [way for arm in item.paths for way in _ways((*path[:place], *arm))]
+    return [path]
+
+
+def _taken(current: Any, item: Any) -> Any:
+    return item
+
+
 def named(node: object) -> str:
     """Return what a message calls a node, or something that was given for one."""
     if isinstance(node, StartNode):
@@ -114,6 +214,12 @@ def named(node: object) -> str:
         return f"decision {node.id!r}"
     if isinstance(node, Fork):
         return f"fork {node.id!r}"
+    if isinstance(node, Router):
+        return f"router {node.id!r}"
+    if isinstance(node, Wait):
+        return f"wait {node.id!r}"
+    if isinstance(node, Group | Entry):
+        return f"group {node.id!r}"
     return repr(callable_name(node)) if callable(node) else f"{node!r:.80}"
 
 

@@ -12,6 +12,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar, cast, overload
 
 from perdure.errors import GraphSetupError
+from perdure.graph.policies import optional_count
 from perdure.graph.step import StepContext
 from perdure.graph.types import (
     DepsT,
@@ -60,6 +61,7 @@ class MapItem:
 
     fork_id: str | None
     downstream_join_id: str | None
+    max_concurrency: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,16 @@ class BroadcastItem:
 
     fork_id: str | None
     paths: tuple[Path, ...] = field(repr=False)
+    max_concurrency: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class EnterItem:
+    """The value enters a subgraph, which may have a state of its own."""
+
+    fork_id: str
+    state: TransformFunction[Any, Any, Any, Any] | None
+    max_concurrency: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +87,11 @@ class DestinationItem:
     """The value has arrived."""
 
     node: Any
+    is_direct: bool = False
+    """Whether it is past the join that a step with a join policy has before it."""
 
 
-PathItem: TypeAlias = TransformItem | LabelItem | MapItem | BroadcastItem | DestinationItem
+PathItem: TypeAlias = TransformItem | LabelItem | MapItem | BroadcastItem | EnterItem | DestinationItem
 Path: TypeAlias = tuple[PathItem, ...]
 
 
@@ -93,9 +107,17 @@ def broadcast_to(paths: Sequence[Path], fork_id: str | None) -> Path:
     return (BroadcastItem(optional_text("fork_id", fork_id), tuple(paths)),)
 
 
-def map_item(fork_id: str | None, downstream_join_id: str | None) -> MapItem:
-    """Return the item that is a map."""
-    return MapItem(optional_text("fork_id", fork_id), optional_text("downstream_join_id", downstream_join_id))
+def map_item(fork_id: str | None, downstream_join_id: str | None, max_concurrency: int | None) -> MapItem:
+    """Return the item that is a map.
+
+    Raises:
+        GraphSetupError: an argument is of a wrong type, or out of range.
+    """
+    return MapItem(
+        optional_text("fork_id", fork_id),
+        optional_text("downstream_join_id", downstream_join_id),
+        optional_count("map: max_concurrency", max_concurrency),
+    )
 
 
 def transform_item(function: TransformFunction[Any, Any, Any, Any]) -> TransformItem:
@@ -188,6 +210,7 @@ class EdgePathBuilder(Generic[StateT_contra, DepsT_contra, OutputT_co]):
         *,
         fork_id: str | None = None,
         downstream_join_id: str | None = None,
+        max_concurrency: int | None = None,
     ) -> EdgePathBuilder[StateT_contra, DepsT_contra, T]: ...
 
     @overload
@@ -196,6 +219,7 @@ class EdgePathBuilder(Generic[StateT_contra, DepsT_contra, OutputT_co]):
         *,
         fork_id: str | None = None,
         downstream_join_id: str | None = None,
+        max_concurrency: int | None = None,
     ) -> EdgePathBuilder[StateT_contra, DepsT_contra, T]: ...
 
     @overload
@@ -204,18 +228,20 @@ class EdgePathBuilder(Generic[StateT_contra, DepsT_contra, OutputT_co]):
         *,
         fork_id: str | None = None,
         downstream_join_id: str | None = None,
+        max_concurrency: int | None = None,
     ) -> EdgePathBuilder[StateT_contra, DepsT_contra, T]: ...
 
     def map(
-        self, *, fork_id: str | None = None, downstream_join_id: str | None = None
+        self, *, fork_id: str | None = None, downstream_join_id: str | None = None, max_concurrency: int | None = None
     ) -> EdgePathBuilder[StateT_contra, DepsT_contra, Any]:
         """Send each item of the value on its own way.
 
         Args:
             fork_id: the id of the fork node this makes; by default made of the ids of the sources.
             downstream_join_id: a join that is to fire even if there are no items.
+            max_concurrency: how many steps may run at once in its arms; as many arms are open at a time.
         """
-        return self._with(map_item(fork_id, downstream_join_id))
+        return self._with(map_item(fork_id, downstream_join_id, max_concurrency))
 
     def transform(
         self, func: TransformFunction[StateT_contra, DepsT_contra, OutputT_co, T], /

@@ -111,7 +111,8 @@ class NodePlan(msgspec.Struct, omit_defaults=True, eq=True, dict=False):
     """What a failure comes to, and the join that gets it."""
     wait: WaitPlan | None = None
     limits: tuple[Limit, ...] = ()
-    effect: bool = False
+    effect: Literal["", "retry", "pause", "verify"] = ""
+    """What is done about an effect that was in flight in a crash; empty for a step that is no effect."""
     max_crashes: int = 3
     state: str = ""
     """The fork of the subgraph whose own state the node works on; empty for the run's."""
@@ -132,6 +133,8 @@ class Plan(msgspec.Struct, omit_defaults=True):
     state_conflicts: ConflictPolicy = "record"
     max_steps: int = 10_000
     max_tasks: int | None = None
+    max_concurrency: int | None = None
+    on_error: FailurePolicy = "fail"
 
     def encoded(self) -> bytes:
         """Return the plan as JSON."""
@@ -154,6 +157,14 @@ def structure_of(node: NodePlan) -> dict[str, Any]:
         "parent": node.parent,
         "order": node.order,
         "join": node.join,
+        **(
+            {"quorum": node.quorum, "cancels": node.cancels, "min_ok": node.min_ok}
+            if node.kind is NodeKind.JOIN
+            else {}
+        ),
+        **({"catch": node.catch} if node.catch != ("fail", "") else {}),
+        **({"wait": [node.wait.kind.value, node.wait.name]} if node.wait is not None else {}),
+        **({"state": node.state} if node.state else {}),
     }
 
 
@@ -170,4 +181,8 @@ def _structure(flow: Flow) -> Any:
         return ["spread", fields["fork"], fields["join"], _structure(fields["then"])]
     if kind == "Transform":
         return ["transform", _structure(fields["then"])]
+    if kind == "Pick":
+        return ["pick", fields["fork"], fields["targets"], fields["empty"], [_structure(arm) for arm in fields["arms"]]]
+    if kind == "Enter":
+        return ["enter", fields["fork"], fields["has_state"], _structure(fields["then"])]
     return ["choose", [_structure(branch.then) for branch in fields["branches"]]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Generic, Protocol
 
+from perdure.graph.policies import JoinPolicies, StepPolicies
 from perdure.graph.types import (
     DepsT_co,
     DepsT_contra,
@@ -83,6 +84,14 @@ class StepFunction(Protocol[StateT_contra, DepsT_contra, InputT_contra, OutputT_
         ...
 
 
+class PlainStepFunction(Protocol[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
+    """A function that isn't async, takes a :class:`StepContext` and returns the output of the step."""
+
+    def __call__(self, ctx: StepContext[StateT_contra, DepsT_contra, InputT_contra], /) -> OutputT_co:
+        """Run the step, in a thread."""
+        ...
+
+
 class StreamFunction(Protocol[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
     """An async generator function that takes a :class:`StepContext` and yields items."""
 
@@ -100,10 +109,24 @@ class Step(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         is_stream: whether the function is an async generator whose items are mapped while it runs.
         resume: how a stream step goes on after a crash: ``"skip"`` runs it from its beginning and drops the items that
             are recorded, ``"seek"`` leaves it to the function to start at ``ctx.stream_offset``.
+        is_plain: whether the function isn't async, so that it runs in a thread, or elsewhere.
+        policies: how it is run, and what happens when it can't be.
+        joining: what it waits for before it runs, or None if it runs for each arrival.
         input_type, output_type: what the function is annotated with; Any where that can't be told.
     """
 
-    __slots__ = ("_call", "id", "input_type", "is_stream", "label", "output_type", "resume")
+    __slots__ = (
+        "_call",
+        "id",
+        "input_type",
+        "is_plain",
+        "is_stream",
+        "joining",
+        "label",
+        "output_type",
+        "policies",
+        "resume",
+    )
 
     def __init__(
         self,
@@ -113,6 +136,9 @@ class Step(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         label: str | None = None,
         is_stream: bool = False,
         resume: str = "skip",
+        is_plain: bool = False,
+        policies: StepPolicies | None = None,
+        joining: JoinPolicies | None = None,
         input_type: Any = Any,
         output_type: Any = Any,
     ) -> None:
@@ -121,6 +147,9 @@ class Step(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         self.label = label
         self.is_stream = is_stream
         self.resume = resume
+        self.is_plain = is_plain
+        self.policies = policies or StepPolicies()
+        self.joining = joining
         self.input_type = input_type
         self.output_type = output_type
 

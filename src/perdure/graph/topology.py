@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from perdure.graph.flow import Flow, Leaf, Split, Spread, subflows
+from perdure.graph.flow import Enter, Flow, Leaf, Pick, Split, Spread, subflows
 from perdure.graph.nodes import START_ID
 from perdure.graph.plan import NodePlan, Plan
 
@@ -36,6 +36,7 @@ class Topology:
                 self.predecessors[target].append(source)
         self.order = self._reverse_postorder([*(lost or ()), START_ID])
         self.place = {id_: place for place, id_ in enumerate(self.order)}
+        self._dominated: dict[str, set[str]] = {}
 
     def _reverse_postorder(self, roots: list[str]) -> list[str]:
         finished: list[str] = []
@@ -56,6 +57,20 @@ class Topology:
                     finished.append(node)
                     stack.pop()
         return finished[::-1]
+
+    def dominated_by(self, node: str) -> set[str]:
+        """Return the nodes that can only be reached through a node, itself included."""
+        known = self._dominated.get(node)
+        if known is None:
+            seen = {START_ID} if node != START_ID else set()
+            frontier = [START_ID] if node != START_ID else []
+            while frontier:
+                for target in self.successors[frontier.pop()]:
+                    if target not in seen and target != node:
+                        seen.add(target)
+                        frontier.append(target)
+            known = self._dominated[node] = set(self.order) - seen
+        return known
 
     def dominators(self) -> dict[str, str]:
         """Return the immediate dominator of every node that can be reached; the start's is itself."""
@@ -97,11 +112,20 @@ class Topology:
         return found
 
 
+def targets_of(flow: Flow) -> list[str]:
+    """Return the nodes that a flow leads to at once: the next nodes, or the forks before them."""
+    if isinstance(flow, Leaf):
+        return [flow.target]
+    if isinstance(flow, Split | Spread | Pick | Enter):
+        return [flow.fork]
+    return [target for part in subflows(flow) for target in targets_of(part)]
+
+
 def _connect(edges: dict[str, dict[str, None]], source: str, flow: Flow) -> None:
     if isinstance(flow, Leaf):
         edges[source][flow.target] = None
         return
-    if isinstance(flow, Split | Spread):
+    if isinstance(flow, Split | Spread | Pick | Enter):
         edges[source][flow.fork] = None
         source = flow.fork
     for part in subflows(flow):

@@ -16,7 +16,7 @@ from perdure.graph.nodes import END_ID, START_ID
 from perdure.graph.plan import NodeKind, NodePlan, Plan
 from perdure.graph.topology import Topology
 
-_PASSES_ON = frozenset({NodeKind.DECISION, NodeKind.JOIN, NodeKind.BROADCAST})
+_PASSES_ON = frozenset({NodeKind.DECISION, NodeKind.JOIN, NodeKind.BROADCAST, NodeKind.GROUP})
 
 
 def unknown_ids(plan: Plan, nodes: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,91 @@
+"""Coverage: which nodes lie inside a fork, and which policies that puts them under.
+
+*Inside* a fork are the nodes that its arms run through until they meet: forwards from the fork, up to the joins whose parent
+is the fork itself or one outside of it. There the fork is in scope, and a task belongs to its batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from perdure.graph.nodes import Fork
+from perdure.graph.plan import TASKS, FailurePolicy, Limit, NodeKind, Plan
+from perdure.graph.policies import StepPolicies
+from perdure.graph.topology import Topology
+
+
+def nodes_inside(plan: Plan, topology: Topology, fork: str) -> set[str]:
+    """Return the nodes inside a fork, without the fork itself and the joins at its end."""
+    return nodes_behind(plan, topology, fork, topology.successors[fork])
+
+
+def nodes_behind(plan: Plan, topology: Topology, fork: str, first: list[str]) -> set[str]:
+    """Return the nodes inside a fork that can be reached from some of its arms."""
+    found: set[str] = set()
+    frontier = list(first)
+    while frontier:
+        node = frontier.pop()
+        if node in found or node == fork or _ends(plan, topology, node, fork):
+            continue
+        found.add(node)
+        frontier += topology.successors[node]
+    return found
+
+
+def _ends(plan: Plan, topology: Topology, node: str, fork: str) -> bool:
+    """Say whether a node is a join of a fork, or of one outside of it."""
+    parent = plan.nodes[node].parent
+    return bool(parent) and (parent == fork or parent not in topology.dominated_by(fork))
+
+
+def assign_states(plan: Plan, own_state: Mapping[str, str]) -> None:
+    """Write into every node of a subgraph which state it works on."""
+    for id_, fork in own_state.items():
+        if id_ in plan.nodes:
+            plan.nodes[id_].state = fork
+
+
+def assign_failures(plan: Plan) -> None:
+    """Write into every task what a failure of it comes to, and which join gets it.
+
+    The innermost join that says something decides; where none does, the graph. A graph that collects sends a failure to
+    the join with the smallest region around the task. A join that waits for a number of successes takes none.
+    """
+    sizes: dict[str, int] = {}
+    for node in plan.nodes.values():
+        for _, join in node.counted:
+            sizes[join] = sizes.get(join, 0) + 1
+    for node in plan.nodes.values():
+        if node.kind not in TASKS and node.kind is not NodeKind.START:
+            continue
+        around = sorted((join for _, join in node.counted), key=lambda join: (sizes[join], join))
+        deciding = next((join for join in around if plan.nodes[join].on_error is not None), None)
+        join = deciding or (around[0] if around else "")
+        policy: FailurePolicy = (plan.nodes[deciding].on_error if deciding is not None else None) or plan.on_error
+        if policy == "collect" and join and plan.nodes[join].quorum:
+            policy = "lose"
+        if policy == "collect" and not join:
+            policy = "fail"
+        node.catch = (policy, join if policy in ("collect", "lose") else "")
+
+
+def assign_limits(
+    plan: Plan, topology: Topology, forks: Mapping[str, Fork[Any, Any]], steps: Mapping[str, StepPolicies]
+) -> None:
+    """Write into every task that runs code the limits it runs under: of the run, the forks around it, and its own."""
+    limits: dict[str, list[Limit]] = {id_: [] for id_ in plan.nodes}
+    if plan.max_concurrency is not None:
+        for found in limits.values():
+            found.append(Limit("run", plan.max_concurrency))
+    for id_, fork in sorted(forks.items()):
+        if fork.max_concurrency is not None and id_ in topology.place:
+            for inside in nodes_inside(plan, topology, id_):
+                limits[inside].append(Limit(id_, fork.max_concurrency, id_))
+    for id_, policies in steps.items():
+        if policies.max_concurrency is not None:
+            limits[id_].append(Limit(f"step {id_}", policies.max_concurrency))
+    for id_, found in limits.items():
+        node = plan.nodes[id_]
+        if node.kind in TASKS and node.kind is not NodeKind.WAIT:
+            node.limits = tuple(found)

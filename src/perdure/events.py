@@ -127,6 +127,10 @@ class SegmentStarted(Event, frozen=True):
     fingerprint: str = ""
 
 
+WAITS = "waiting"
+"""Why a segment ends in which all is waiting."""
+
+
 class SegmentEnded(Event, frozen=True):
     """A worker has stopped driving the run, in an orderly way and before its end."""
 
@@ -280,6 +284,24 @@ class SignalReceived(Event, frozen=True):
     entry: int = 0
 
 
+class SignalKept(Event, frozen=True):
+    """A signal has come in that nobody waits for yet."""
+
+    name: str
+    data: Value
+    by: str = ""
+    entry: int = 0
+
+
+class AnswerRefused(Event, frozen=True):
+    """What came in for a task doesn't fit its form; the task waits on."""
+
+    task: str
+    reason: str
+    by: str = ""
+    entry: int = 0
+
+
 class TimerFired(Event, frozen=True):
     """A sleep is over, or a deadline has passed."""
 
@@ -411,6 +433,8 @@ AnyEvent: TypeAlias = (
     | WaitOpened
     | Answered
     | SignalReceived
+    | SignalKept
+    | AnswerRefused
     | TimerFired
     | Escalated
     | Overridden

@@ -16,12 +16,15 @@ import msgspec
 from perdure.codec.blobs import MAX_INLINE_BYTES, BlobMissing, Blobs, blob_digest, inlined, resolved
 from perdure.codec.hints import is_open, item_type
 from perdure.codec.plans import Forms, Plan
-from perdure.codec.registry import Registry
+from perdure.codec.registry import Registry, tagged
 from perdure.codec.storable import unsupported
 from perdure.errors import CodecError, GraphSetupError
+from perdure.failure import Failure
 from perdure.graph.graph import Graph
+from perdure.graph.router import Router
 from perdure.graph.step import Step
 from perdure.graph.types import unwrapped
+from perdure.graph.wait import Wait
 from perdure.kernel.state.operations import Operation, frozen_operation
 
 __all__ = [
@@ -37,6 +40,8 @@ __all__ = [
 ]
 
 CHUNK_ITEMS: Final = 1000
+
+tagged("perdure.Failure")(Failure)  # so that a class of the user's may be called Failure
 
 
 class Written:
@@ -60,10 +65,12 @@ class Codec:
         annotations: dict[str, Any] = {"__start__": graph.input_type}
         mentioned: list[Any] = [graph.input_type, graph.output_type, graph.state_type, *graph.types]
         for id_, node in graph.nodes.items():
-            if isinstance(node, Step):
+            if isinstance(node, Step | Router | Wait):
                 annotations[id_] = node.output_type
-                mentioned += [node.output_type, node.input_type]
-        self.registry = Registry(mentioned)
+                mentioned.append(node.output_type)
+            if isinstance(node, Step | Router):
+                mentioned.append(node.input_type)
+        self.registry = Registry([*mentioned, Failure])
         self._forms = Forms(self.registry)
         self._open = Plan(Any, self._forms)
         self.plans: dict[str, Plan] = {id_: self.plan_for(hint) for id_, hint in annotations.items()}
@@ -246,7 +253,7 @@ def storage_problems(graph: Graph[Any, Any, Any, Any]) -> list[str]:
         "input_type": graph.input_type,
         "output_type": graph.output_type,
         "state_type": graph.state_type,
-        **{f"step {id_!r}": node.output_type for id_, node in graph.nodes.items() if isinstance(node, Step)},
+        **{f"step {id_!r}": node.output_type for id_, node in graph.nodes.items() if isinstance(node, Step | Wait)},
         **{f"types[{index}]": hint for index, hint in enumerate(graph.types)},
     }
     problems = [f"{where}: {why}" for where, hint in declared.items() if (why := unsupported(hint)) is not None]

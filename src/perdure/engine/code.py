@@ -12,8 +12,10 @@ from perdure.engine.values import Values
 from perdure.errors import GraphRuntimeError
 from perdure.events import ErrorInfo, Value
 from perdure.failure import Failure
+from perdure.graph.forms import answered
 from perdure.graph.graph import Graph
 from perdure.graph.join import Join, ReducerContext
+from perdure.graph.wait import Wait
 from perdure.kernel.deciding import Closing
 from perdure.kernel.results import Succeeded
 from perdure.kernel.run import Arrival, OpenJoin, Ref, Source, Task
@@ -58,7 +60,20 @@ class UserCode:
 
     def expired(self, task: Task) -> Value | None:
         """Return the answer that a wait gives itself when its deadline passes, or None if it gives none."""
-        return None
+        wait = self._graph.nodes[task.node.id]
+        if not isinstance(wait, Wait) or wait.answer is None:
+            return None
+        return self._values.record(task.node.id, wait.answer.value)
+
+    def answer(self, task: Task, data: bytes) -> Value:
+        """Return what has come in for a wait, as it is to be recorded.
+
+        Raises:
+            PerdureError: it doesn't fit the form, or can't be stored.
+        """
+        wait = self._graph.nodes[task.node.id]
+        assert isinstance(wait, Wait)
+        return self._values.record(task.node.id, answered(wait.form, data))
 
     def failure(self, task: Task, error: ErrorInfo) -> Value:
         """Return a failure as a value for a join to get."""

@@ -32,6 +32,11 @@ class AttemptContext(StepContext[Any, Any, Any]):
         return self._transaction.state
 
     @property
+    def committed_tree(self) -> Any:
+        """The state as it was committed when it was first touched, without this attempt's changes."""
+        return self._transaction.base
+
+    @property
     def run_id(self) -> str:
         """The id of the run."""
         return self._run_id

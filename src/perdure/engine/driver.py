@@ -77,7 +77,7 @@ class Driver:
         self._wake: asyncio.Future[None] | None = None
         self._stopping = False
         self._executor = Executor(
-            run, graph, flows, values, deps, monotonic=clock.monotonic, wake=self._wake_up, fetch=self._fetch
+            run, graph, flows, values, deps, clock=clock, pools={}, wake=self._wake_up, fetch=self._fetch
         )
 
     def _wake_up(self) -> None:

@@ -7,7 +7,7 @@ anything else that can be iterated is a stream: its items are taken while the ta
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Collection, Coroutine, Iterable
+from collections.abc import AsyncIterable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,9 +16,10 @@ import msgspec
 from perdure.engine.values import Values
 from perdure.errors import GraphRuntimeError
 from perdure.events import Items, Route
-from perdure.graph.flow import Choose, Flow, Leaf, Split, Spread, Transform, flows_within, needs_value
+from perdure.graph.flow import Choose, Enter, Flow, Leaf, Pick, Split, Spread, Transform, flows_within, needs_value
 from perdure.graph.graph import Graph
 from perdure.graph.plan import NodeKind
+from perdure.graph.router import Send
 from perdure.kernel.results import Chunks
 
 T = TypeVar("T")
@@ -69,22 +70,36 @@ class Flows:
         if known is None:
             known = all(
                 isinstance(part, Split)
-                or (isinstance(part, Leaf) and self._nodes[part.target].kind is not NodeKind.DECISION)
+                or (isinstance(part, Enter) and not part.has_state)
+                or (isinstance(part, Leaf) and self._decides_nothing(self._flow_through(part)))
                 for part in flows_within(flow)
             )
             self._static[id(flow)] = known
         return known
 
+    def _flow_through(self, leaf: Leaf) -> Flow | None:
+        """Return where a value goes at once that arrives at a decision or at the entry of a group."""
+        node = self._nodes[leaf.target]
+        return node.flow if node.kind in (NodeKind.DECISION, NodeKind.GROUP) else None
+
     def calls_user_code(self, flow: Flow | None) -> bool:
         """Say whether evaluating a flow calls a transform or a match."""
         return flow is not None and any(
-            isinstance(part, Transform | Choose)
-            or (isinstance(part, Leaf) and self._nodes[part.target].kind is NodeKind.DECISION)
+            isinstance(part, Transform | Choose | Pick)
+            or (isinstance(part, Enter) and part.has_state)
+            or (isinstance(part, Leaf) and self.calls_user_code(self._flow_through(part)))
             for part in flows_within(flow)
         )
 
-    async def evaluate(self, node: str, value: Any, context: Context, values: Values) -> Evaluated:
+    async def evaluate(self, node: str, value: Any, context: Context, values: Values, choices: Any = None) -> Evaluated:
         """Decide the ways on from a node that gave out a value.
+
+        Args:
+            node: the node.
+            value: the value.
+            context: what transforms are given.
+            values: how values are recorded.
+            choices: what a router has returned.
 
         Raises:
             Exception: what a transform or a match raised.
@@ -95,7 +110,10 @@ class Flows:
         if flow is None or self.is_static[node]:
             return Evaluated()
         evaluation = _Evaluation(self, node, context, values)
-        await evaluation.follow(flow, value, node, 0)
+        if isinstance(flow, Pick):
+            await evaluation.pick(flow, choices, value)
+        else:
+            await evaluation.follow(flow, value, node, 0)
         return evaluation.outcome()
 
     async def evaluate_item(self, spread: Spread, item: Any, by: str, context: Context, values: Values) -> Route | None:
@@ -151,30 +169,54 @@ class _Evaluation:
         if depth > _DEEPEST:
             raise GraphRuntimeError(f"node {self._node!r}: its value goes through decisions and maps without an end")
         if isinstance(flow, Leaf):
-            target = self._flows._nodes[flow.target]
-            if target.kind is NodeKind.DECISION and target.flow is not None:
-                await self._choose(flow.target, target.flow, value, by, depth)
+            through = self._flows._flow_through(flow)
+            if isinstance(through, Choose):
+                await self._choose(flow.target, through, value, by, depth)
+            elif through is not None:
+                await self.follow(through, value, by, depth + 1)
         elif isinstance(flow, Transform):
-            context = self._context.with_inputs(value)
-            changed = self._flows._transforms[flow.slot](context)
-            if isinstance(changed, Coroutine):
-                changed.close()
-                raise GraphRuntimeError(
-                    f"node {self._node!r}: a transform is async; make it a plain function, or a step"
-                )
-            if needs_value(flow.then):
-                self._recorded.append(self._values.record("", changed))
-            else:
-                self._recorded.append(self._values.nothing)
-            await self.follow(flow.then, changed, "", depth + 1)
+            await self.follow(flow.then, self._transformed(flow, value), "", depth + 1)
         elif isinstance(flow, Split):
             for arm in flow.arms:
                 await self.follow(arm, value, by, depth + 1)
         elif isinstance(flow, Spread):
             await self._spread(flow, value, by, depth)
+        elif isinstance(flow, Enter):
+            if flow.has_state:
+                begun = self._flows._transforms[flow.slot](self._context.with_inputs(value))
+                self._recorded.append(self._values.record("", begun))
+            await self.follow(flow.then, value, by, depth + 1)
 
-    async def _choose(self, decision: str, flow: Flow, value: Any, by: str, depth: int) -> None:
-        assert isinstance(flow, Choose)
+    def _transformed(self, flow: Transform, value: Any) -> Any:
+        changed = self._flows._transforms[flow.slot](self._context.with_inputs(value))
+        if isinstance(changed, Coroutine):
+            changed.close()
+            raise GraphRuntimeError(f"node {self._node!r}: a transform is async; make it a plain function, or a step")
+        needed = needs_value(flow.then)
+        self._recorded.append(self._values.record("", changed) if needed else self._values.nothing)
+        return changed
+
+    async def pick(self, flow: Pick, choices: Any, value: Any) -> None:
+        """Take the ways that a router has chosen."""
+        chosen = [choices] if isinstance(choices, str | Send) or not isinstance(choices, Sequence) else list(choices)
+        ways = [_way(self._node, flow, choice) for choice in chosen]
+        if not ways:
+            if flow.empty is None:
+                raise GraphRuntimeError(
+                    f"router {self._node!r} has chosen nothing: return at least one node, or say where a value goes then, "
+                    "@g.router(empty=…)"
+                )
+            ways = [flow.empty]
+            chosen = [None]
+        self._chosen.append(len(ways))
+        for way, choice in zip(ways, chosen, strict=True):
+            sent = choice.value if isinstance(choice, Send) else value
+            self._chosen.append(2 * way + isinstance(choice, Send))
+            if isinstance(choice, Send):
+                self._recorded.append(self._values.record("", sent))
+            await self.follow(flow.arms[way], sent, "" if isinstance(choice, Send) else self._node, 1)
+
+    async def _choose(self, decision: str, flow: Choose, value: Any, by: str, depth: int) -> None:
         for place, branch in enumerate(flow.branches):
             if self._flows._matches[branch.slot](value):
                 self._chosen.append(place)
@@ -218,6 +260,19 @@ class _Evaluation:
             )
         self._stream = value
         self._mapped.append((flow, by))
+
+
+def _way(router: str, flow: Pick, choice: Any) -> int:
+    """Return the way that a choice names."""
+    node = choice.node if isinstance(choice, Send) else choice
+    name = node if isinstance(node, str) else getattr(node, "id", None)
+    if name not in flow.targets:
+        shown = repr(name) if name is not None else f"{node!r:.80}"
+        raise GraphRuntimeError(
+            f"router {router!r} has chosen {shown}, to which it has no edge; it has edges to "
+            f"{', '.join(map(repr, flow.targets))}"
+        )
+    return flow.targets.index(name)
 
 
 def _not_iterable(node: str, value: Any) -> GraphRuntimeError:

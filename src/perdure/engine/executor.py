@@ -16,20 +16,27 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor as Pool
+from random import random
+from typing import Any, cast
 
 import structlog
 
 from perdure.codec.codec import BlobMissing
+from perdure.engine.bodies import Bodies
+from perdure.engine.clock import Clock
 from perdure.engine.context import AttemptContext
 from perdure.engine.evaluate import Evaluated, Flows
 from perdure.engine.streams import Stream
 from perdure.engine.values import Values
+from perdure.engine.waiting import parked
 from perdure.errors import GraphRuntimeError
 from perdure.graph.graph import Graph
 from perdure.graph.plan import NodeKind
+from perdure.graph.router import Router
 from perdure.graph.step import Step
+from perdure.graph.wait import Wait
 from perdure.kernel.apply import PASSING
 from perdure.kernel.describe import describe
 from perdure.kernel.results import Failed, Result, Streaming, Succeeded
@@ -66,7 +73,8 @@ class Executor:
         values: Values,
         deps: Any,
         *,
-        monotonic: Callable[[], float],
+        clock: Clock,
+        pools: Mapping[str, Pool],
         wake: Callable[[], None],
         fetch: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -76,7 +84,10 @@ class Executor:
         self._graph = graph
         self._flows = flows
         self._values = values
-        self._monotonic = monotonic
+        self._clock = clock
+        self._monotonic = clock.monotonic
+        self._bodies = Bodies(pools, self._room_again)
+        self._held: list[Task] = []
         self._wake = wake
         self._fetch = fetch
         self._queue: deque[Task] = deque()
@@ -156,12 +167,19 @@ class Executor:
                     continue
                 if self._queue and not self._standby:
                     self._call_standby()
+                if task.node.limits:
+                    if not self._bodies.has_room(task):
+                        self._held.append(task)
+                        continue
+                    self._bodies.enter(task)
                 self._running[task.id] = runner
                 try:
                     await self._attempt(task, cell)
                 finally:
                     del self._running[task.id]
                     cell[0] = None
+                    if task.node.limits:
+                        self._leave(task)
                 if runner.cancelling() or contextvars.copy_context() != clean:
                     if self._queue and not self._standby:
                         self._call_standby()
@@ -175,6 +193,18 @@ class Executor:
             self._idle.append(future)
             await future
 
+    def _leave(self, task: Task) -> None:
+        self._bodies.leave(task)
+        if self._held:
+            self._room_again()
+
+    def _room_again(self) -> None:
+        """Let bodies begin that found threads in their place which had been left to themselves."""
+        self._queue.extendleft(reversed(self._held))
+        self._held.clear()
+        if self._queue and not self._standby:
+            self._call_standby()
+
     async def _attempt(self, task: Task, cell: list[AttemptContext | None]) -> None:
         """Run one body and report what comes of it."""
         attempt = task.attempt
@@ -185,17 +215,25 @@ class Executor:
             if (task.id, attempt) in self._stopping or self._closed:
                 result = None
             else:
-                result = Failed(task.id, attempt, describe(error), error)
+                result = self._failed(task, attempt, error)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            result = Failed(task.id, attempt, describe(error), error)
+            result = self._failed(task, attempt, error)
         finally:
             self._streams.pop(task.id, None)
         if self._stopping:
             self._stopping.discard((task.id, attempt))
         if result is not None:
             self.report(result)
+
+    def _failed(self, task: Task, attempt: int, error: BaseException) -> Failed:
+        """Return a failure, with when its step wants to be tried again."""
+        step = self._graph.nodes.get(task.node.id)
+        retry = step.policies.retry if isinstance(step, Step | Router) else None
+        drawn = random()  # noqa: S311 - it only spreads attempts
+        delay = retry.delay(task.failures + 1, error, drawn) if retry is not None else None
+        return Failed(task.id, attempt, describe(error), error, int(delay * 1e6) if delay is not None else None)
 
     def report(self, result: Result | Stream) -> None:
         """Hand a result to the driver."""
@@ -218,17 +256,25 @@ class Executor:
             run_id=self.run.run_id, task=task, transaction=transaction, deps=self.deps, inputs=inputs, offset=offset
         )
         cell[0] = context
-        if node.kind is NodeKind.START:
-            output = inputs
+        choices = None
+        if node.kind is NodeKind.STEP:
+            output = await self._bodies.call(
+                cast("Step[Any, Any, Any, Any]", self._graph.nodes[node.id]), task, context
+            )
+        elif node.kind is NodeKind.STREAM:
+            output = cast("Step[Any, Any, Any, Any]", self._graph.nodes[node.id]).call(context)
+        elif node.kind is NodeKind.ROUTER:
+            router = cast("Router[Any, Any, Any, Any]", self._graph.nodes[node.id])
+            output, choices = inputs, await self._bodies.call(router, task, context)
+        elif node.kind is NodeKind.WAIT and not task.is_answered:
+            return parked(
+                cast("Wait[Any, Any, Any, Any]", self._graph.nodes[node.id]), task, context, self._clock.now()
+            )
         else:
-            step = self._graph.nodes[node.id]
-            assert isinstance(step, Step)
-            output = step.call(context)
-            if not step.is_stream:
-                output = await output
+            output = inputs
         evaluated = _NOTHING_DECIDED
         if not self._flows.is_static[node.id]:
-            evaluated = await self._flows.evaluate(node.id, output, context, values)
+            evaluated = await self._flows.evaluate(node.id, output, context, values, choices)
             if evaluated.stream is not None:
                 return await self._stream(task, evaluated, context, transaction)
         recorded = values.nothing
@@ -249,7 +295,11 @@ class Executor:
                 f"node {task.node.id!r} gives out a {type(evaluated.stream).__name__}, which can only be mapped: add .map() "
                 "to each of its edges"
             )
-        stream = self._streams[task.id] = Stream(task, evaluated, context, self._flows, self._values, self._feeds_of)
+        step = self._graph.nodes[task.node.id]
+        timeout_s = step.policies.timeout_s if isinstance(step, Step) and step.is_stream else None
+        stream = self._streams[task.id] = Stream(
+            task, evaluated, context, self._flows, self._values, self._feeds_of, timeout_s
+        )
         if task.feeds is None:
             self.report(Streaming(task.id, task.attempt, evaluated.route))
         given = await stream.pump(self.report)

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing
 from typing import Any
 
+from perdure.engine.bodies import timed_out
 from perdure.engine.context import AttemptContext
 from perdure.engine.evaluate import Evaluated, Flows
 from perdure.engine.values import Values
@@ -33,6 +34,7 @@ class Stream:
         flows: Flows,
         values: Values,
         feeds_of: Callable[[str], list[Instance]],
+        timeout_s: float | None = None,
     ) -> None:
         self.task = task
         self._feeds_of = feeds_of
@@ -40,6 +42,7 @@ class Stream:
         self._context = context
         self._flows = flows
         self._values = values
+        self._timeout_s = timeout_s
         self._items: list[Any] = []
         self._routes: list[list[Route] | None] = [None for _ in evaluated.mapped]
         self._room: asyncio.Future[None] | None = None
@@ -50,7 +53,7 @@ class Stream:
         skip = 0 if seeks else self._context.stream_offset
         given = self._context.stream_offset if seeks else 0
         async with aclosing(_iterate(self._evaluated.stream)) as items:
-            async for item in items:
+            async for item in items if self._timeout_s is None else self._in_time(items, self._timeout_s):
                 given += 1
                 if given <= skip:
                     continue
@@ -63,6 +66,20 @@ class Stream:
                 if given % _PAUSE_EVERY == 0:
                     await asyncio.sleep(0)
         return given
+
+    async def _in_time(self, items: AsyncGenerator[Any, None], timeout_s: float) -> AsyncGenerator[Any, None]:
+        """Yield items, each of which has to come within a time after the one before."""
+        while True:
+            try:
+                async with asyncio.timeout(timeout_s) as limit:
+                    item = await anext(items)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise timed_out(self.task, self._context, timeout_s) from None
+            yield item
 
     async def _take(self, item: Any) -> None:
         for place, (spread, by) in enumerate(self._evaluated.mapped):

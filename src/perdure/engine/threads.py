@@ -25,16 +25,21 @@ class Threads:
     def __init__(self, limit: int = MAX_THREADS) -> None:
         self._limit = limit
         self._lock = threading.Condition()
-        self._work: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
+        self._work: deque[tuple[asyncio.Future[Any], Callable[[], Any], Callable[[], None] | None]] = deque()
         self._count = 0
         self._idle = 0
 
-    def submit(self, function: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Run a function in a thread, with the caller's context variables; cancelling the future lets the thread be."""
+    def submit(self, function: Callable[[], Any], returned: Callable[[], None] | None = None) -> asyncio.Future[Any]:
+        """Run a function in a thread, with the caller's context variables; cancelling the future lets the thread be.
+
+        Args:
+            function: the function.
+            returned: what is called in the event loop when it has returned, whether anybody still waits for it or not.
+        """
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         context = contextvars.copy_context()
         with self._lock:
-            self._work.append((future, lambda: context.run(function)))
+            self._work.append((future, lambda: context.run(function), returned))
             if self._idle:
                 self._lock.notify()
             elif self._count < self._limit:
@@ -49,16 +54,20 @@ class Threads:
                     self._idle += 1
                     self._lock.wait()
                     self._idle -= 1
-                future, function = self._work.popleft()
+                future, function, returned = self._work.popleft()
             try:
                 result, error = function(), None
             except BaseException as raised:
                 result, error = None, raised
             with suppress(RuntimeError):  # the loop may be closed meanwhile; then nobody waits any more
-                future.get_loop().call_soon_threadsafe(_settle, future, result, error)
+                future.get_loop().call_soon_threadsafe(_settle, future, result, error, returned)
 
 
-def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+def _settle(
+    future: asyncio.Future[Any], result: Any, error: BaseException | None, returned: Callable[[], None] | None
+) -> None:
+    if returned is not None:
+        returned()
     if future.done():
         return
     if isinstance(error, StopIteration):

@@ -55,6 +55,10 @@ class Values(Protocol):
         """Return a recorded initial state."""
         ...
 
+    def own_state(self, value: Value) -> Any:
+        """Return the recorded initial state of a subgraph."""
+        ...
+
     def operations(self, value: Value) -> list[Operation]:
         """Return recorded operations on the state."""
         ...
@@ -97,6 +101,10 @@ class PlainValues:
         return source.value  # type: ignore[union-attr]
 
     def state(self, value: Value) -> Any:
+        """Return the state."""
+        return value
+
+    def own_state(self, value: Value) -> Any:
         """Return the state."""
         return value
 
@@ -188,6 +196,10 @@ class CodedValues:
     def state(self, value: Value) -> Any:
         """Return the state; what this process wrote needn't be read back."""
         return value.value if type(value) is Written else self._codec.read_state(value, self.blobs)
+
+    def own_state(self, value: Value) -> Any:
+        """Return the state, a new object."""
+        return self._codec.read("", value, self.blobs)
 
     def operations(self, value: Value) -> list[Operation]:
         """Return the operations; what this process wrote needn't be read back."""

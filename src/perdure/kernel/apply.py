@@ -20,7 +20,7 @@ from perdure.graph.flow import Leaf
 from perdure.graph.plan import NodeKind
 from perdure.ids import START_TASK, identify
 from perdure.kernel.placing import Walk, arrive, end_feed, limit_arms, open_arms, set_total, take
-from perdure.kernel.run import AFTER, Arrival, OpenJoin, Origin, Phase, Ref, Run, Source, Task, Unfolded
+from perdure.kernel.run import AFTER, Arrival, KeptSignal, OpenJoin, Origin, Phase, Ref, Run, Source, Task, Unfolded
 from perdure.kernel.state.committed import Committed
 from perdure.kernel.status import MAY_FOLLOW, OVER, Status
 from perdure.kernel.tokens import enter_phase, open_join, release, remove, remove_join
@@ -79,13 +79,16 @@ def _segment_started(run: Run, event: ev.SegmentStarted) -> None:
             suspects[0].crashes += 1
     for task in in_flight:
         task.is_suspect = True
+        task.is_uncertain = bool(task.node.effect)
         enter_phase(run, task, Phase.READY)
     run.settled.extend((instance, join) for (join, _), joined in run.joins.items() for instance in (joined.scope,))
     run.stirred.update(run.maps)
 
 
 def _segment_ended(run: Run, event: ev.SegmentEnded) -> None:
-    """Nothing changes: the tasks that ran were recorded as interrupted."""
+    """The tasks that ran were recorded as interrupted; a run in which all is waiting is nobody's until it is woken."""
+    if event.reason == ev.WAITS:
+        _enter(run, Status.WAITING)
 
 
 def _run_paused(run: Run, event: ev.RunPaused) -> None:
@@ -94,6 +97,8 @@ def _run_paused(run: Run, event: ev.RunPaused) -> None:
 
 def _run_resumed(run: Run, event: ev.RunResumed) -> None:
     _enter(run, Status.RUNNING)
+    for task in run.tasks.values():
+        task.is_uncertain = False
 
 
 def _run_retried(run: Run, event: ev.RunRetried) -> None:
@@ -105,7 +110,7 @@ def _run_retried(run: Run, event: ev.RunRetried) -> None:
     run.failures.clear()
     for task in run.tasks.values():
         task.failures = task.crashes = 0
-        task.is_suspect = False
+        task.is_suspect = task.is_uncertain = False
         if task.phase is Phase.FAILED:
             enter_phase(run, task, Phase.READY)
 
@@ -160,6 +165,7 @@ def _node_completed(run: Run, event: ev.NodeCompleted) -> None:
 def _node_failed(run: Run, event: ev.NodeFailed) -> None:
     task = run.tasks[event.task]
     task.failures += 1
+    task.is_uncertain = False
     if event.outcome == "retry":
         enter_phase(run, task, Phase.RETRYING, event.retry_at)
     elif event.outcome in ("fail", "wait"):
@@ -169,14 +175,16 @@ def _node_failed(run: Run, event: ev.NodeFailed) -> None:
     else:
         node = run.plan.nodes[task.node.catch[1]]
         joined = open_join(run, node, task.scope)
-        joined.failed.append((task.shown_path, event.error))
+        joined.failed.append((task.shown_path, event.error, task.id))
         if event.outcome == "collect":
             arrive(run, node, task.scope, task.index, Ref(event.value, "", 0), Origin(task.id, task.depth + 1))
         remove(run, task)
 
 
 def _node_interrupted(run: Run, event: ev.NodeInterrupted) -> None:
-    enter_phase(run, run.tasks[event.task], Phase.READY)
+    task = run.tasks[event.task]
+    task.is_uncertain = bool(task.node.effect)
+    enter_phase(run, task, Phase.READY)
 
 
 def _node_cancelled(run: Run, event: ev.NodeCancelled) -> None:
@@ -199,6 +207,20 @@ def _answered(run: Run, event: ev.Answered | ev.SignalReceived) -> None:
     task.value = Ref(event.value, task.node.id, run.seq)
     enter_phase(run, task, Phase.READY)
     task.is_answered = True
+
+
+def _signal_kept(run: Run, event: ev.SignalKept) -> None:
+    run.signals.append(KeptSignal(event.entry, event.name, bytes(event.data), event.by))
+
+
+def _signal_received(run: Run, event: ev.SignalReceived) -> None:
+    run.signals = [kept for kept in run.signals if kept.entry != event.entry]
+    _answered(run, event)
+
+
+def _answer_refused(run: Run, event: ev.AnswerRefused) -> None:
+    """The task waits on; a signal that doesn't fit is dropped."""
+    run.signals = [kept for kept in run.signals if kept.entry != event.entry]
 
 
 def _timer_fired(run: Run, event: ev.TimerFired) -> None:
@@ -343,7 +365,9 @@ _APPLY: dict[type, Callable[[Run, Any], None]] = {
     ev.NodeCancelled: _node_cancelled,
     ev.WaitOpened: _wait_opened,
     ev.Answered: _answered,
-    ev.SignalReceived: _answered,
+    ev.SignalKept: _signal_kept,
+    ev.SignalReceived: _signal_received,
+    ev.AnswerRefused: _answer_refused,
     ev.TimerFired: _timer_fired,
     ev.Escalated: _escalated,
     ev.Overridden: _overridden,

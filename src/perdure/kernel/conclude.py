@@ -7,13 +7,13 @@ from perdure.events import ErrorInfo, JoinCancelled, NodeInterrupted, Output, Ru
 from perdure.kernel.deciding import Deciding
 from perdure.kernel.run import Phase, Ref, Run, Source
 from perdure.kernel.settle import cancel_task
-from perdure.kernel.status import OVER
+from perdure.kernel.status import Status
 
 
 def conclude(deciding: Deciding) -> None:
     """End the run if it has failed, has reached its end, or has nothing left to run."""
     run = deciding.run
-    if run.status in OVER:
+    if run.status is not Status.RUNNING:
         return
     if run.deadline is not None and deciding.now >= run.deadline:
         message = f"run {run.run_id!r} wasn't over by its deadline"

@@ -32,7 +32,7 @@ from perdure.kernel.results import Delivery, Request, Result, Succeeded
 from perdure.kernel.run import Phase, Run
 from perdure.kernel.schedule import start_ready
 from perdure.kernel.settle import settle
-from perdure.kernel.status import OVER
+from perdure.kernel.status import OVER, Status
 
 
 class Happening(msgspec.Struct):
@@ -41,7 +41,7 @@ class Happening(msgspec.Struct):
     Attributes:
         now: the time, in microseconds since 1970.
         results: what bodies have come to, in the order in which they ended.
-        deliveries: answers and signals; those that nobody waits for are left in it.
+        deliveries: answers and signals.
         requests: what somebody wants of the run.
         broken: joins whose code is known to raise, so that the run has to fail there.
     """
@@ -81,20 +81,30 @@ def take_over(run: Run, segment: SegmentStarted, happening: Happening, code: Cod
 
 def _go_on(deciding: Deciding, happening: Happening) -> None:
     run = deciding.run
-    happening.deliveries[:] = deliver(deciding, happening.deliveries)
+    deliver(deciding, happening.deliveries)
     ring(deciding)
     while True:
         settle(deciding)
         conclude(deciding)
         if run.status in OVER or _is_held(deciding, happening.requests):
             break
-        if happening.deliveries:
-            happening.deliveries[:] = deliver(deciding, happening.deliveries)
         if not start_ready(deciding) and not _has_more(deciding):
-            happening.deliveries[:] = deliver(deciding, happening.deliveries)
-            if not _has_more(deciding):
-                break
+            break
     conclude(deciding)
+    _pause_where_uncertain(deciding)
+
+
+def _pause_where_uncertain(deciding: Deciding) -> None:
+    """Let the run stand still where only somebody can tell whether an effect has happened."""
+    run = deciding.run
+    if deciding.uncertain and run.status is Status.RUNNING and not _has_bodies(run):
+        where = ", ".join(deciding.uncertain)
+        reason = f"{where} was in flight when its process ended, and may have had its effect: look, and resume to run it again"
+        deciding.record(RunPaused("perdure", reason))
+
+
+def _has_bodies(run: Run) -> bool:
+    return any(task.phase is Phase.RUNNING for task in run.tasks.values())
 
 
 def _has_more(deciding: Deciding) -> bool:
@@ -113,7 +123,7 @@ def _is_held(deciding: Deciding, requests: list[Request]) -> bool:
     else:
         if request.now:
             interrupt_all(deciding)
-        if any(task.phase is Phase.RUNNING for task in run.tasks.values()):
+        if _has_bodies(run):
             return True  # tasks in flight finish first
         deciding.record(RunPaused(request.by, request.reason, request.entry))
     deciding.consumed += [request.entry for request in requests]

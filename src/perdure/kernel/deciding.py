@@ -65,6 +65,14 @@ class Code(Protocol):
         """Return what comes of a wait that is over, or None if finding out calls user code and needs an attempt."""
         ...
 
+    def answer(self, task: Task, data: bytes) -> Value:
+        """Return what has come in for a wait, as it is to be recorded.
+
+        Raises:
+            PerdureError: it doesn't fit the form, or can't be stored.
+        """
+        ...
+
     def expired(self, task: Task) -> Value | None:
         """Return the answer that a wait gives itself when its deadline passes, or None if it gives none."""
         ...
@@ -123,8 +131,10 @@ class Deciding:
         self.stopped: list[tuple[str, int]] = []
         self.consumed: list[int] = []
         self.cancelling: list[OpenJoin] = []
-        self.failure: tuple[ErrorInfo, str, BaseException] | None = None
-        """What makes the run fail: the error, the task, and the exception."""
+        self.uncertain: list[str] = []
+        """Effects that may have happened, and about which somebody has to decide."""
+        self.failure: tuple[ErrorInfo, str, BaseException | None] | None = None
+        """What makes the run fail: the error, the task, and the exception if it is at hand."""
 
     def record(self, event: AnyEvent) -> None:
         """Apply an event and keep it for the commit."""

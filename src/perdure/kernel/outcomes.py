@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from perdure.errors import DeadlineExceeded, StateConflict
+import msgspec
+
+from perdure.errors import DeadlineExceeded, PerdureError, StateConflict
 from perdure.events import (
     Answered,
+    AnswerRefused,
     ErrorInfo,
     Escalated,
     ItemsEnded,
     ItemsTaken,
     NodeCompleted,
+    SignalKept,
     SignalReceived,
     StreamOpened,
     TimerFired,
@@ -21,6 +25,8 @@ from perdure.graph.plan import WaitKind
 from perdure.kernel.deciding import Deciding
 from perdure.kernel.results import Delivery, Failed, Parked, Result, Streaming, Succeeded, Yielded
 from perdure.kernel.run import Phase, Task
+
+_NULL = msgspec.Raw(b"null")
 
 
 def take_results(deciding: Deciding, results: Iterable[Result]) -> None:
@@ -87,35 +93,48 @@ def open_wait(deciding: Deciding, task: Task, parked: Parked | None = None) -> N
             wait.name,
             (parked.title if parked is not None else "") or wait.title,
             (parked.assignee if parked is not None else "") or wait.assignee,
-            wait.schema,
+            wait.schema if wait.schema is not None else _NULL,
             wait.at if due_at is None else due_at,
         )
     )
+    if wait.kind is WaitKind.SIGNAL:
+        for kept in deciding.run.signals:
+            if kept.name == wait.name:
+                _answer(deciding, task, Delivery(kept.entry, "", kept.name, kept.data, kept.by))
+                if task.phase is not Phase.WAITING:
+                    return
 
 
-def deliver(deciding: Deciding, deliveries: Iterable[Delivery]) -> list[Delivery]:
-    """Hand over what has come in; return what nobody waits for yet.
+def deliver(deciding: Deciding, deliveries: Iterable[Delivery]) -> None:
+    """Hand over what has come in.
 
-    A signal goes to the task that has waited longest for its name. An answer goes to its task, if that still waits.
+    An answer goes to its task, if that still waits. A signal goes to the task that has waited longest for its name; one that
+    nobody waits for is kept for the first that will.
     """
-    left = []
     run = deciding.run
     for delivery in deliveries:
+        deciding.consumed.append(delivery.entry)
         if delivery.task:
             task = run.tasks.get(delivery.task)
             if task is not None and task.phase is Phase.WAITING:
-                deciding.record(Answered(task.id, delivery.value, delivery.by, delivery.entry))
-                pass_on(deciding, task)
-            deciding.consumed.append(delivery.entry)
-            continue
-        waiting = _waiting_for(deciding, delivery.name)
-        if waiting is None:
-            left.append(delivery)
-            continue
-        deciding.record(SignalReceived(waiting.id, delivery.name, delivery.value, delivery.by, delivery.entry))
-        deciding.consumed.append(delivery.entry)
-        pass_on(deciding, waiting)
-    return left
+                _answer(deciding, task, delivery)
+        elif (waiting := _waiting_for(deciding, delivery.name)) is not None:
+            _answer(deciding, waiting, delivery)
+        else:
+            deciding.record(SignalKept(delivery.name, msgspec.Raw(delivery.data), delivery.by, delivery.entry))
+
+
+def _answer(deciding: Deciding, task: Task, delivery: Delivery) -> None:
+    try:
+        value = deciding.code.answer(task, delivery.data)
+    except PerdureError as error:
+        deciding.record(AnswerRefused(task.id, error.message, delivery.by, delivery.entry))
+        return
+    if delivery.task:
+        deciding.record(Answered(task.id, value, delivery.by, delivery.entry))
+    else:
+        deciding.record(SignalReceived(task.id, delivery.name, value, delivery.by, delivery.entry))
+    pass_on(deciding, task)
 
 
 def _waiting_for(deciding: Deciding, name: str) -> Task | None:

@@ -78,7 +78,7 @@ class Walk:
         instance = open_instance(run, run.plan.nodes[flow.fork], self.origin.id, scope, index, hops)
         instance.size = 1
         if flow.has_state:
-            run.states[instance.id] = Committed(run.reading.state(_next(self.values)), seq=run.seq)
+            run.states[instance.id] = Committed(run.reading.own_state(_next(self.values)), seq=run.seq)
         self.follow(flow.then, value, instance, 0, (*hops, "0"))
 
     def _spread(self, flow: Spread, value: Source, scope: Instance, index: int, hops: tuple[str, ...]) -> None:

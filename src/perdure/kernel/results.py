@@ -72,7 +72,8 @@ class Delivery(msgspec.Struct, frozen=True):
     task: str
     """The task that is answered; empty for a signal."""
     name: str
-    value: Value
+    data: bytes
+    """What came, as JSON."""
     by: str
 
 

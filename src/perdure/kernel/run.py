@@ -110,6 +110,8 @@ class Task(msgspec.Struct, eq=False):
     """How many processes it is known to have taken down with it."""
     is_suspect: bool = False
     """Whether it was in flight when a process died, and hasn't finished since."""
+    is_uncertain: bool = False
+    """Whether it is an effect that was in flight when its attempt was cut short, so that it may have happened."""
     due_at: int | None = None
     """When it retries, or its wait ends, in microseconds since 1970."""
     is_answered: bool = False
@@ -165,8 +167,8 @@ class OpenJoin(msgspec.Struct, eq=False):
     """Arrivals that are folded according to the log but not in ``value``: live none, after a replay all."""
     kept: deque[Arrival] = msgspec.field(default_factory=deque)
     """Arrivals that are kept until all have come, with ``order="branch"``."""
-    failed: list[tuple[str, ErrorInfo]] = msgspec.field(default_factory=list)
-    """The tasks whose failures it has been told of, by path."""
+    failed: list[tuple[str, ErrorInfo, str]] = msgspec.field(default_factory=list)
+    """The failures it has been told of, each with the path and the id of its task."""
     count: int = 0
     first: int = 0
     last: int = 0
@@ -240,11 +242,24 @@ def shown_path(scope: Instance, index: int, node: str) -> str:
     return "/".join([*(step for step in steps if not step.startswith("__start__")), node])
 
 
+class KeptSignal(msgspec.Struct, frozen=True):
+    """A signal that came before anybody waited for it."""
+
+    entry: int
+    name: str
+    data: bytes
+    by: str
+
+
 class Reading(Protocol):
     """How the recorded values that the fold itself looks into are read; live they need no decoding."""
 
     def state(self, value: Value) -> Any:
         """Return the initial state."""
+        ...
+
+    def own_state(self, value: Value) -> Any:
+        """Return the initial state of a subgraph."""
         ...
 
     def operations(self, value: Value) -> list[Operation]:
@@ -276,6 +291,7 @@ class Run:
         state: the committed state.
         states: those of subgraphs that have their own, by the instance of the fork they were entered by.
         running: for each limit, by its key, how many bodies run under it.
+        signals: those that came in before anybody waited for them, the oldest first.
         alarms: when tasks are due, as (time, task); one whose task says otherwise is void.
         deadline: when the run fails if it isn't over.
         freed: the limits under which there is room again.
@@ -303,6 +319,7 @@ class Run:
         self.state = Committed()
         self.states: dict[str, Committed] = {}
         self.running: dict[str, int] = {}
+        self.signals: list[KeptSignal] = []
         self.alarms: list[tuple[int, str]] = []
         self.deadline: int | None = None
         self.crashes = 0

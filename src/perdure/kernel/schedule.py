@@ -61,7 +61,8 @@ def _holds_back_suspects(run: Run) -> bool:
 def _start(deciding: Deciding, task: Task) -> bool:
     """Start a task, or do what is to be done instead; return whether that has given rise to more to settle."""
     kind = task.node.kind
-    if task.depth > deciding.run.max_steps:
+    run = deciding.run
+    if task.depth > run.max_steps or (run.plan.max_tasks is not None and run.placed > run.plan.max_tasks):
         _stop_at_limit(deciding, task)
     elif kind is NodeKind.START and (begun := deciding.code.begin(task)) is not None:
         deciding.record(NodeCompleted(task.id, begun.output, begun.route))
@@ -74,6 +75,8 @@ def _start(deciding: Deciding, task: Task) -> bool:
     elif task.crashes >= task.node.max_crashes:
         _give_up_on(deciding, task)
         return True
+    elif task.is_uncertain and task.node.effect == "pause":
+        deciding.uncertain.append(task.shown_path)
     else:
         deciding.record(NodeStarted(task.id, task.node.id, task.attempt + 1))
         deciding.started.append(task)
@@ -138,11 +141,14 @@ def _has_room(run: Run, task: Task) -> bool:
 
 def _stop_at_limit(deciding: Deciding, task: Task) -> None:
     run = deciding.run
-    error = MaxStepsError(
-        f"run {run.run_id!r}: {task.shown_path} would be step {task.depth} of one lineage, and max_steps is "
-        f"{run.max_steps}. If the loop is meant to be that long, retry the run with a greater max_steps",
-        run_id=run.run_id,
-    )
+    if task.depth > run.max_steps:
+        what = (
+            f"{task.shown_path} would be step {task.depth} of one lineage, and max_steps is {run.max_steps}. If the loop is "
+            "meant to be that long, retry the run with a greater max_steps"
+        )
+    else:
+        what = f"the run has come to more than its {run.plan.max_tasks} tasks, GraphBuilder(max_tasks=…)"
+    error = MaxStepsError(f"run {run.run_id!r}: {what}", run_id=run.run_id)
     deciding.failure = (ErrorInfo("MaxStepsError", error.message), task.id, error)
 
 

@@ -9,7 +9,16 @@ from __future__ import annotations
 import msgspec
 
 from perdure.errors import QuorumNotReached
-from perdure.events import ArmsOpened, Folded, ItemsEnded, JoinCancelled, JoinClosed, NodeCancelled, ReducerUpdated
+from perdure.events import (
+    ArmsOpened,
+    ErrorInfo,
+    Folded,
+    ItemsEnded,
+    JoinCancelled,
+    JoinClosed,
+    NodeCancelled,
+    ReducerUpdated,
+)
 from perdure.kernel.apply import join_output_id
 from perdure.kernel.deciding import ArrivalFailed, Deciding
 from perdure.kernel.describe import describe
@@ -82,7 +91,10 @@ def _close(deciding: Deciding, joined: OpenJoin) -> None:
         return
     missing = _missing_successes(joined)
     if missing is not None:
-        _break(deciding, joined, missing)
+        if node.on_error == "lose" and joined.failed:
+            _lose(deciding, joined)
+        else:
+            _break(deciding, joined, missing)
         return
     if joined.kept:
         joined.keep_in_branch_order()
@@ -112,11 +124,23 @@ def _missing_successes(joined: OpenJoin) -> Exception | None:
     wanted = node.quorum or node.min_ok
     if successes >= wanted:
         return None
-    listed = "; ".join(f"{path}: {error.type}: {error.message}" for path, error in joined.failed) or "nothing failed"
+    listed = "; ".join(_told(path, error) for path, error, _ in joined.failed) or "nothing failed"
     return QuorumNotReached(
         f"join {node.id!r} has {successes} of the {wanted} successes it needs, and nothing can reach it any more ({listed})",
-        failures=tuple(joined.failed),
+        failures=tuple((path, error) for path, error, _ in joined.failed),
     )
+
+
+def _told(path: str, error: ErrorInfo) -> str:
+    return f"{path}: {error.type}: {error.message}"
+
+
+def _lose(deciding: Deciding, joined: OpenJoin) -> None:
+    """Let the run fail with the last error of a race that nobody has won; the others are noted on it."""
+    *others, (_, error, task) = joined.failed
+    notes = (*error.notes, *(f"the race was lost before by {_told(path, other)}" for path, other, _ in others))
+    if deciding.failure is None:
+        deciding.failure = (msgspec.structs.replace(error, notes=notes), task, None)
 
 
 def _break(deciding: Deciding, joined: OpenJoin, error: Exception) -> None:

@@ -113,6 +113,12 @@ class Transaction:
             self._pinned = True
         return self._draft
 
+    @property
+    def base(self) -> Any:
+        """The version that is worked on, in committed form; asking for it touches the state."""
+        _ = self.state
+        return self._base
+
     def proposal(self) -> Proposal | None:
         """Return what was changed, or None.
 

@@ -6,14 +6,29 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import islice
+from math import inf
 
 import msgspec
 
 from perdure.errors import Fenced, StoreClosed, StoreCorrupt
 from perdure.store.chain import verify_blob
-from perdure.store.port import PAGE_BYTES, Append, Lease, NewRun, Owner, Row, RunInfo, Snapshot
-
-_DRIVEN = ("PENDING", "RUNNING", "WAITING")
+from perdure.store.memory_inbox import Inboxes, age
+from perdure.store.port import (
+    DRIVEN,
+    OVER,
+    PAGE_BYTES,
+    Append,
+    Entry,
+    Lease,
+    NewEntry,
+    NewRun,
+    Owner,
+    Put,
+    Row,
+    RunInfo,
+    Snapshot,
+    Wait,
+)
 
 
 class MemoryStore:
@@ -26,7 +41,9 @@ class MemoryStore:
         self._blobs: dict[tuple[str, str], bytes] = {}
         self._plans: dict[str, tuple[str, bytes]] = {}
         self._snapshots: dict[str, Snapshot] = {}
+        self._inboxes = Inboxes()
         self._epoch = 0
+        self._version = 0
         self._open = 0
 
     @property
@@ -48,19 +65,23 @@ class MemoryStore:
             raise StoreClosed("the store is closed", location=self._name)
         await asyncio.sleep(0)
 
+    async def _enter_to_write(self) -> None:
+        await self._enter()
+        self._version += 1
+
     async def _answer(self) -> None:
         """Let a caller be cancelled after the deed, as with a real store, whose answer may be lost."""
         await asyncio.sleep(0)
 
     async def next_epoch(self) -> int:
         """Return an epoch that no lease has had."""
-        await self._enter()
+        await self._enter_to_write()
         self._epoch += 1
         return self._epoch
 
     async def create(self, run: NewRun) -> tuple[RunInfo, bool]:
         """Create a run and its first commit; if the id is taken, return what is there and False."""
-        await self._enter()
+        await self._enter_to_write()
         known = self._runs.get(run.run_id)
         if known is not None:
             return known, False
@@ -85,12 +106,13 @@ class MemoryStore:
         self._runs[run.run_id] = info
         self._logs[run.run_id] = list(run.rows)
         self._blobs.update({(run.run_id, digest): data for digest, data in run.blobs.items()})
+        self._inboxes.open(run.run_id, run.opened)
         await self._answer()
         return info, True
 
     async def append(self, append: Append) -> None:
         """Make a commit."""
-        await self._enter()
+        await self._enter_to_write()
         info = self._runs.get(append.run_id)
         if info is None or info.epoch != append.epoch or info.last_seq != append.after:
             raise Fenced(
@@ -101,6 +123,9 @@ class MemoryStore:
         last = append.rows[-1]
         self._logs[append.run_id].extend(append.rows)
         self._blobs.update({(append.run_id, digest): data for digest, data in append.blobs.items()})
+        self._inboxes.close(append.run_id, append.closed)
+        self._inboxes.take(append.run_id, append.consumed, append.closed)
+        self._inboxes.open(append.run_id, append.opened)
         self._runs[append.run_id] = msgspec.structs.replace(
             info,
             last_seq=last.first + last.count - 1,
@@ -108,9 +133,13 @@ class MemoryStore:
             updated_at=last.ts,
             status=append.update.status,
             error=append.update.error,
-            due_at=append.update.due_at,
+            due_at=append.due_at(has_mail=self._inboxes.has_mail(append.run_id)),
             fingerprint=append.update.fingerprint or info.fingerprint,
         )
+        if append.update.status in OVER:
+            self._inboxes.end(append.run_id, append.update.status)
+        if append.release:
+            self._end(append.run_id, append.epoch)
         await self._answer()
 
     async def read(self, run_id: str, after: int = 0, limit: int = 512) -> Sequence[Row]:
@@ -164,27 +193,32 @@ class MemoryStore:
         free = [
             info
             for info in self._runs.values()
-            if (info.run_id == run_id if run_id is not None else info.graph in graphs)
-            and info.status in _DRIVEN
-            and _ready_at(info) <= now
+            if (info.run_id == run_id if run_id is not None else info.graph in graphs) and _ready_at(info) <= now
         ]
         claimed: list[RunInfo] = []
         for info in sorted(free, key=_ready_at)[:limit]:
             self._epoch += 1
+            self._version += 1
             mine = msgspec.structs.replace(info, owner=owner, epoch=self._epoch, lease_until=until)
             self._runs[info.run_id] = mine
             claimed.append(mine)
         await self._answer()
         return claimed
 
+    async def next_due(self, graphs: Sequence[str]) -> int | None:
+        """Return the earliest time at which a run of these graphs can be claimed, or None."""
+        await self._enter()
+        earliest = min((_ready_at(info) for info in self._runs.values() if info.graph in graphs), default=inf)
+        return None if earliest == inf else int(earliest)
+
     async def orphans(self, now: int) -> Sequence[RunInfo]:
         """Return runs under a lease that hasn't run out."""
         await self._enter()
-        return [info for info in self._runs.values() if info.lease_until > now and info.status in _DRIVEN]
+        return [info for info in self._runs.values() if info.lease_until > now and info.status in DRIVEN]
 
     async def heartbeat(self, leases: Sequence[Lease]) -> Sequence[str]:
         """Extend leases; return the ids of those that are lost."""
-        await self._enter()
+        await self._enter_to_write()
         lost = []
         for lease in leases:
             info = self._runs.get(lease.run_id)
@@ -196,13 +230,13 @@ class MemoryStore:
 
     async def release(self, leases: Sequence[Lease]) -> None:
         """Give leases up."""
-        await self._enter()
+        await self._enter_to_write()
         for lease in leases:
             self._end(lease.run_id, lease.epoch)
 
     async def expire(self, run_id: str, epoch: int) -> None:
         """End a lease."""
-        await self._enter()
+        await self._enter_to_write()
         self._end(run_id, epoch)
 
     def _end(self, run_id: str, epoch: int) -> None:
@@ -212,14 +246,68 @@ class MemoryStore:
 
     async def park(self, run_id: str, epoch: int, status: str, error: str) -> None:
         """Set a run's status without a commit."""
-        await self._enter()
+        await self._enter_to_write()
         info = self._runs.get(run_id)
         if info is not None and info.epoch == epoch:
             self._runs[run_id] = msgspec.structs.replace(info, status=status, error=error, owner=None, lease_until=0)
+            if status in OVER:
+                self._inboxes.end(run_id, status)
+
+    async def put(self, entry: NewEntry) -> tuple[Put, Entry | None]:
+        """Put something in a run's inbox, and wake the run."""
+        await self._enter_to_write()
+        info = self._runs.get(entry.run_id)
+        if info is None:
+            return "missing", None
+        put, mine = self._inboxes.put(entry, info.status)
+        if put == "accepted" and (info.status == "WAITING" if info.due_at is None else info.due_at > entry.at):
+            self._runs[entry.run_id] = msgspec.structs.replace(info, due_at=entry.at)
+        await self._answer()
+        return put, mine
+
+    async def inbox(self, run_id: str, after: int = 0) -> Sequence[Entry]:
+        """Return what is in a run's inbox, in order."""
+        await self._enter()
+        return self._inboxes.entries(run_id, after)
+
+    async def waits(
+        self,
+        *,
+        run_id: str | None = None,
+        assignee: str | None = None,
+        kind: str | None = None,
+        limit: int = 100,
+        after: Wait | None = None,
+    ) -> Sequence[Wait]:
+        """Return open waits, the oldest first."""
+        await self._enter()
+        found = (
+            wait
+            for wait in self._inboxes.waits()
+            if (run_id is None or wait.run_id == run_id)
+            and (assignee is None or wait.assignee == assignee)
+            and (kind is None or wait.kind == kind)
+            and (after is None or age(wait) > age(after))
+        )
+        return [*islice(found, limit)]
+
+    async def mail(self, owner: Owner) -> Sequence[str]:
+        """Return the ids of the runs with something in their inbox whose lease is this owner's."""
+        await self._enter()
+        return [
+            info.run_id
+            for info in self._runs.values()
+            if info.owner is not None and info.owner.id == owner.id and self._inboxes.has_mail(info.run_id)
+        ]
+
+    async def version(self) -> int:
+        """Return a number that isn't the one returned before if the store may have changed in between."""
+        await self._enter()
+        return self._version
 
     async def save_plan(self, fingerprint: str, name: str, plan: bytes) -> None:
         """Keep the structure of a graph."""
-        await self._enter()
+        await self._enter_to_write()
         self._plans.setdefault(fingerprint, (name, plan))
 
     async def plan(self, fingerprint: str) -> bytes | None:
@@ -230,7 +318,7 @@ class MemoryStore:
 
     async def save_snapshot(self, run_id: str, snapshot: Snapshot) -> None:
         """Keep a snapshot instead of the one before."""
-        await self._enter()
+        await self._enter_to_write()
         if run_id in self._runs:
             self._snapshots[run_id] = snapshot
 
@@ -241,10 +329,12 @@ class MemoryStore:
 
     async def drop_snapshot(self, run_id: str) -> None:
         """Forget the snapshot of a run."""
-        await self._enter()
+        await self._enter_to_write()
         self._snapshots.pop(run_id, None)
 
 
-def _ready_at(info: RunInfo) -> int:
-    """Return when a run became free and due."""
+def _ready_at(info: RunInfo) -> float:
+    """Return when a run becomes free and due, which may be never."""
+    if info.status not in DRIVEN or (info.status == "WAITING" and info.due_at is None):
+        return inf
     return max(info.lease_until, info.due_at or 0)

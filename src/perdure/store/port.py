@@ -7,6 +7,15 @@ to it. It promises three things, and everything else rests on them:
     fenced    a commit is refused unless it carries the epoch of the present owner and the seq the log has reached
     durable   when ``append`` returns, the commit survives what the store says it survives
 
+Beside its log a run has waits, which say what it waits for, and an inbox, which holds what came in from outside until
+whoever drives the run has written it into the log. Both are changed by commits, so they agree with the log; they are kept
+in tables of their own so that another process can list and answer waits without reading a log. A fourth promise:
+
+    woken     a run with something in its inbox is claimable as soon as nobody drives it, whichever of two came first: what
+              was put in, or the commit that gave the run up
+
+So whoever drives a run takes out all that is in its inbox, also what it can't use: what is left there makes the run due again.
+
 Times are microseconds since 1970, given by the caller; a store has no clock of its own. Every implementation passes
 ``perdure.testing.StoreContract``.
 """
@@ -14,7 +23,7 @@ Times are microseconds since 1970, given by the caller; a store has no clock of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -71,7 +80,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     error: str = ""
     """What failed, in a sentence."""
     due_at: int | None = None
-    """When the run wants to be driven again, if it waits for the clock."""
+    """When the run wants to be driven again. None is at once, but for a run that is ``WAITING``: when something comes in."""
 
 
 class RunUpdate(msgspec.Struct, frozen=True):
@@ -80,7 +89,66 @@ class RunUpdate(msgspec.Struct, frozen=True):
     status: str
     error: str = ""
     due_at: int | None = None
+    """It is 0 instead if something is left in the inbox and the run would otherwise not be due at once."""
     fingerprint: str | None = None
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """What a run waits for, while it does: an open wait of one of its tasks."""
+
+    run_id: str
+    task: str
+    node: str
+    kind: str
+    """``"human"``, ``"signal"`` or ``"sleep"``; only the first can be answered."""
+    name: str
+    """Of the signal."""
+    title: str
+    assignee: str
+    schema: bytes
+    """The JSON schema of the answer, or ``null``."""
+    opened_at: int
+    due_at: int | None
+    """When it ends by itself. The store doesn't look at it: what counts for the run is its own ``due_at``."""
+    path: str
+    """The task's path, to show."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """Something in a run's inbox."""
+
+    number: int
+    """Greater than that of any entry before it, in all of the store."""
+    kind: str
+    """``"answer"``, or whatever else the engine puts in: ``"signal"``, ``"pause"``, ``"cancel"`` …"""
+    key: str
+    """The task that is answered, or the name of the signal."""
+    value: bytes
+    """JSON."""
+    by: str
+    at: int
+
+
+class NewEntry(msgspec.Struct, frozen=True):
+    """Something to be put in a run's inbox."""
+
+    run_id: str
+    kind: str
+    key: str
+    value: bytes
+    by: str
+    at: int
+
+
+Put = Literal["accepted", "same", "taken", "closed", "missing", "over"]
+"""What became of an entry: it is in the inbox; the same answer by the same person was there before, or was used; another
+answer was; the task doesn't wait for an answer; there is no such run; the run is over."""
+
+DRIVEN = ("PENDING", "RUNNING", "WAITING")
+"""The statuses of runs that can be claimed."""
+
+OVER = ("COMPLETED", "FAILED", "CANCELLED")
+"""The statuses of runs that wait for nothing."""
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -94,6 +162,26 @@ class Append(msgspec.Struct, frozen=True):
     update: RunUpdate
     blobs: Mapping[str, bytes] = {}
     """By the digest of their bytes, ``perdure.store.chain.blob_name``."""
+    opened: tuple[Wait, ...] = ()
+    """Waits that begin, or go on in another way; one that begins again can be answered again."""
+    closed: tuple[str, ...] = ()
+    """The tasks whose waits end; done before others are opened."""
+    consumed: tuple[int, ...] = ()
+    """The numbers of entries that are taken out of the inbox. An answer is remembered if its wait is closed in the same
+    commit; if it isn't, it was refused, and the task can be answered again."""
+    release: bool = False
+    """Whether the lease is given up with this commit."""
+
+    def due_at(self, *, has_mail: bool) -> int | None:
+        """Return when the run wants to be driven again after this commit.
+
+        Args:
+            has_mail: whether something is left in its inbox.
+        """
+        update = self.update
+        if has_mail and (self.release or update.status == "WAITING" or update.due_at is not None):
+            return 0
+        return update.due_at
 
 
 class NewRun(msgspec.Struct, frozen=True):
@@ -110,6 +198,7 @@ class NewRun(msgspec.Struct, frozen=True):
     blobs: Mapping[str, bytes] = {}
     owner: Owner | None = None
     lease_until: int = 0
+    opened: tuple[Wait, ...] = ()
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -167,9 +256,10 @@ class Store(Protocol):
         ...
 
     async def append(self, append: Append) -> None:
-        """Make a commit durable.
+        """Make a commit durable, with what it changes in the run's waits and inbox.
 
-        A caller that is cancelled while it waits leaves the commit to happen, or not, as a whole.
+        A run that is over waits for nothing. If it is ``FAILED``, signals stay in its inbox for when it is retried; all else
+        goes. A caller that is cancelled while it waits leaves the commit to happen, or not, as a whole.
 
         Raises:
             Fenced: the epoch isn't the owner's, or the log isn't at ``after``.
@@ -220,7 +310,8 @@ class Store(Protocol):
         """Take leases on runs that nobody drives: never driven, released, or with a lease that has run out.
 
         Only runs that are ``PENDING``, ``RUNNING`` or ``WAITING``, and due, are taken; those that have been free and due for
-        longest come first. Each gets an epoch that no lease has had.
+        longest come first. One that is ``WAITING`` and has no ``due_at`` is not due until something is put in its inbox. Each
+        gets an epoch that no lease has had.
 
         Args:
             owner: who takes them.
@@ -229,6 +320,13 @@ class Store(Protocol):
             until: when the leases end.
             limit: how many at most.
             run_id: only this run.
+        """
+        ...
+
+    async def next_due(self, graphs: Sequence[str]) -> int | None:
+        """Return the earliest time at which a run of these graphs can be claimed, or None.
+
+        For a run under a lease that is not before the lease runs out.
         """
         ...
 
@@ -250,6 +348,56 @@ class Store(Protocol):
 
     async def park(self, run_id: str, epoch: int, status: str, error: str) -> None:
         """Set a run's status without a commit, where its log can't be gone on with, and end the lease."""
+        ...
+
+    async def put(self, entry: NewEntry) -> tuple[Put, Entry | None]:
+        """Put something in a run's inbox; once it is accepted it is durable, and wakes the run.
+
+        An answer is accepted once for each wait that is open and of kind ``"human"``; anything else unless the run is over. A
+        caller that is cancelled leaves it put in or not, as a whole.
+
+        Returns:
+            What became of it, and the entry: the new one, or the answer that is there already, if it hasn't been used yet.
+        """
+        ...
+
+    async def inbox(self, run_id: str, after: int = 0) -> Sequence[Entry]:
+        """Return what is in a run's inbox with a number greater than ``after``, in order."""
+        ...
+
+    async def waits(
+        self,
+        *,
+        run_id: str | None = None,
+        assignee: str | None = None,
+        kind: str | None = None,
+        limit: int = 100,
+        after: Wait | None = None,
+    ) -> Sequence[Wait]:
+        """Return open waits, the oldest first; of those opened at the same time, by run and task.
+
+        Args:
+            run_id: only those of this run.
+            assignee: only those assigned so.
+            kind: only those of this kind.
+            limit: how many at most.
+            after: only those that come after this one, the last of the page before, whether or not it is still open.
+        """
+        ...
+
+    async def mail(self, owner: Owner) -> Sequence[str]:
+        """Return the ids of the runs with something in their inbox whose lease is this owner's, by its ``id``.
+
+        A lease that has run out counts until somebody else takes it.
+        """
+        ...
+
+    async def version(self) -> int:
+        """Return a number that isn't the one returned before if the store may have changed in between, by whomever.
+
+        It is cheap, so that many processes can ask 20 times a second; one that has been told the same number twice needn't
+        look for runs or mail. It isn't kept: one that was returned before the store was opened says nothing.
+        """
         ...
 
     async def save_plan(self, fingerprint: str, name: str, plan: bytes) -> None:

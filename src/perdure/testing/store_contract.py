@@ -16,14 +16,19 @@ from __future__ import annotations
 
 from perdure.testing.store_laws.crashes import CrashLaws
 from perdure.testing.store_laws.faults import FaultLaws
+from perdure.testing.store_laws.inbox import InboxLaws
 from perdure.testing.store_laws.keeping import KeepingLaws
 from perdure.testing.store_laws.leases import LeaseLaws
 from perdure.testing.store_laws.logs import LogLaws
 from perdure.testing.store_laws.reading import ReadingLaws
 from perdure.testing.store_laws.runs import RunLaws
+from perdure.testing.store_laws.waits import WaitLaws
+from perdure.testing.store_laws.waking import WakingLaws
 
 
-class StoreContract(RunLaws, LogLaws, ReadingLaws, LeaseLaws, KeepingLaws, FaultLaws, CrashLaws):
+class StoreContract(
+    RunLaws, LogLaws, ReadingLaws, LeaseLaws, WaitLaws, InboxLaws, WakingLaws, KeepingLaws, FaultLaws, CrashLaws
+):
     """The laws of a store; subclass it, name the class ``Test…`` and say how a store is made.
 
     Hooks: ``make_store`` is needed. ``in_other_process`` says how another process gets at the same data, where it can;

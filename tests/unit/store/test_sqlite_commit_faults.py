@@ -14,12 +14,16 @@ from perdure.store.sqlite import transactions
 from perdure.testing.store_laws.writing import (
     FOREVER,
     START,
+    WAITING,
     Log,
+    answer,
     create,
     events,
     known,
     owner,
+    signal,
     stored,
+    wait,
     write,
 )
 
@@ -130,6 +134,30 @@ def test_everything_works_over_a_commit_that_raised(path, faults, outcome):
             assert await store.plan("f") == b"{}"
             assert (await known(store)).status == "STALLED"
             assert (await store.next_epoch()) > claimed.epoch
+
+    run(main())
+
+
+@pytest.mark.parametrize("outcome", ["happened", "didn't happen", "rolled back"])
+def test_what_was_put_in_by_a_commit_that_raised_is_there_once(path, faults, outcome):
+    """It is accepted, by the call that put it in, and taken out once."""
+
+    async def main():
+        async with opened(path) as store:
+            log = await create(store, update=WAITING, opened=[wait()])
+            for new in (answer(), signal(), signal()):
+                faults.commit = [outcome]
+                put, entry = await store.put(new)
+                assert put == "accepted"
+                assert [*await store.inbox("run")][-1] == entry
+            numbers = [entry.number for entry in await store.inbox("run")]
+            assert len(numbers) == 3
+            faults.commit = [outcome]
+            assert (await store.put(answer()))[0] == "same"
+            faults.commit = [outcome]
+            await write(store, log, closed=["task"], consumed=numbers, update=WAITING, release=True)
+            assert [*await store.inbox("run")] == [*await store.waits()] == []
+            assert await store.put(answer()) == ("same", None)
 
     run(main())
 

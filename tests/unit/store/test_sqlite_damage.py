@@ -10,7 +10,17 @@ from sqlite_stores import in_writer, opened, query, run
 from perdure.errors import PerdureError, StoreCorrupt, StoreForeign
 from perdure.store.chain import blob_name
 from perdure.testing.store_laws.keeping import snapshot
-from perdure.testing.store_laws.writing import create, events, known, owner, stored, write
+from perdure.testing.store_laws.writing import (
+    answer,
+    create,
+    events,
+    known,
+    owner,
+    signal,
+    stored,
+    wait,
+    write,
+)
 
 RUNS, PAGE = 12, 8192
 
@@ -24,7 +34,9 @@ def sound(tmp_path_factory):
         logs = {}
         async with opened(path, synchronous="NORMAL") as store:
             for index in range(RUNS):
-                log = logs[f"run-{index}"] = await create(store, f"run-{index}", driven_until=1 << 52)
+                run_id = f"run-{index}"
+                log = logs[run_id] = await create(store, run_id, driven_until=1 << 52, opened=[wait(run_id=run_id)])
+                await store.put((answer if index % 2 else signal)(run_id=run_id))
                 await store.save_snapshot(log.run_id, snapshot(1))
             for turn in range(20):
                 for log in logs.values():
@@ -86,6 +98,13 @@ def test_whatever_is_damaged_nothing_wrong_is_given_out(place, sound, seed):
                     assert info is None or info.run_id != run_id or info.last_seq >= rows[-1].first
                 await attempt(store.get(run_id))
                 await attempt(store.snapshot(run_id))
+                waits = await attempt(store.waits(run_id=run_id))
+                assert waits is None or all(each.run_id == run_id for each in waits)
+                await attempt(store.inbox(run_id))
+                await attempt(store.put(answer(b"2", run_id=run_id)))
+            await attempt(store.mail(owner()))
+            await attempt(store.next_due(["graph"]))
+            await attempt(store.version())
             await attempt(store.claim(owner(), graphs=["graph"], now=1 << 53, until=1 << 54, limit=100))
             await attempt(store.append(logs["run-0"].commit()))
             assert not store._writing.in_transaction

@@ -14,24 +14,40 @@ from sqlite_stores import in_writer, opened, query, run
 from perdure.errors import StoreError
 from perdure.store.chain import blob_name
 from perdure.store.port import RunUpdate
+from perdure.store.sqlite.connection import call
 from perdure.store.sqlite.queries import QUERIES, migrations, statements
 from perdure.testing.store_laws.keeping import snapshot
-from perdure.testing.store_laws.writing import create, events, known, stored, write
+from perdure.testing.store_laws.writing import (
+    START,
+    WAITING,
+    answer,
+    create,
+    events,
+    known,
+    signal,
+    stored,
+    wait,
+    write,
+)
 
 SOURCES = sorted(Path(str(files("perdure.store.sqlite"))).glob("*.py"))
 
 
 @pytest.fixture
 def path(tmp_path):
-    """A file with two runs."""
+    """A file with two runs, each of which waits for one task, has had an answer, and has a signal in its inbox."""
     path = tmp_path / "runs.db"
 
     async def main():
         async with opened(path) as store:
             for run_id in ("one", "two"):
-                log = await create(store, run_id, events("a", {"x": 1}))
+                waits = [wait(task, run_id, due_at=START + 9) for task in ("a", "b")]
+                log = await create(store, run_id, events("a", {"x": 1}), opened=waits)
+                await store.put(signal(run_id=run_id))
+                _, entry = await store.put(answer(task="a", run_id=run_id))
                 await write(store, log, events("b"), events("c", "d"))
-                await store.append(log.commit(blobs={blob_name(b"data"): b"data"}))
+                blobs = {blob_name(b"data"): b"data"}
+                await store.append(log.commit(blobs=blobs, closed=["a"], consumed=[entry.number]))
                 await store.save_snapshot(run_id, snapshot(1))
 
     run(main())
@@ -76,6 +92,8 @@ def test_a_run_goes_as_a_whole(path):
     assert query(path, "SELECT DISTINCT run FROM log") == [(2,)]
     assert query(path, "SELECT run FROM blob") == [(2,)]
     assert query(path, "SELECT run FROM snapshot") == [(2,)]
+    for table in ("wait", "inbox", "answered"):
+        assert query(path, f"SELECT DISTINCT run FROM {table}") == [(2,)]
 
     async def main():
         async with opened(path) as store:
@@ -114,6 +132,70 @@ def test_the_view_of_events_has_a_row_for_each(path):
 
 def test_the_view_of_runs_says_where_each_log_stands(path):
     assert query(path, "SELECT run_id, last_seq FROM runs ORDER BY number") == [("one", 6), ("two", 6)]
+
+
+def test_the_view_of_what_is_waited_for_has_a_row_for_each_open_wait(path):
+    columns = "run_id, task, kind, title, assignee, opened_at, due_at"
+    rows = query(path, f"SELECT {columns} FROM waiting ORDER BY run_id")
+    assert rows == [(run_id, "b", "human", "Approve b?", "ann", START, START + 9) for run_id in ("one", "two")]
+    query(path, "UPDATE run SET status = 'CANCELLED' WHERE run_id = 'one'")
+    assert query(path, "SELECT run_id FROM waiting") == [("two",)]
+    assert query(path, "SELECT DISTINCT run FROM inbox") == [(2,)]
+
+
+PLANS = {
+    "claimable": [
+        "SEARCH run USING INDEX run_to_drive (graph=? AND ready_at<?)",
+        "SEARCH run USING INTEGER PRIMARY KEY (rowid=?)",
+    ],
+    "claimable_run": ["SEARCH run USING INDEX sqlite_autoindex_run_1 (run_id=?)"],
+    "next_due": ["SEARCH run USING INDEX run_to_drive (graph=? AND ready_at>?)"],
+    "mail": ["SCAN inbox USING COVERING INDEX inbox_by_run", "SEARCH run USING INTEGER PRIMARY KEY (rowid=?)"],
+    "read_waits": [
+        "SEARCH wait USING INDEX wait_by_age (opened_at>?)",
+        "SEARCH run USING INTEGER PRIMARY KEY (rowid=?)",
+    ],
+    "read_waits_of_run": ["SEARCH wait USING INDEX sqlite_autoindex_wait_1 (run=?)"],
+    "position": [
+        "SEARCH run USING INDEX sqlite_autoindex_run_1 (run_id=?)",
+        "SEARCH inbox USING COVERING INDEX inbox_by_run (run=?)",
+    ],
+    "read_inbox": ["SEARCH inbox USING INDEX inbox_by_run (run=? AND rowid>?)"],
+    "unused_answer": ["SEARCH inbox USING INDEX inbox_holds_one_answer (run=? AND key=?)"],
+    "awaits_answer": ["SEARCH wait USING INDEX sqlite_autoindex_wait_1 (run=? AND task=?)"],
+    "used_answer": ["SEARCH answered USING INDEX sqlite_autoindex_answered_1 (run=? AND task=?)"],
+    "wake_run": ["SEARCH run USING INTEGER PRIMARY KEY (rowid=?)"],
+}
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_what_is_asked_all_the_time_is_found_by_an_index(path, name):
+    """No table is read from end to end, however many runs wait; but the inbox, which is empty as a rule."""
+    sql = QUERIES[name]
+    parameters = [None] * max([int(number) for number in re.findall(r"\?(\d)", sql)], default=sql.count("?"))
+    plan = [row[3] for row in query(path, f"EXPLAIN QUERY PLAN {sql}", *parameters)]
+    for step in PLANS[name]:
+        assert any(line.startswith(step) for line in plan), plan
+    scans = [line for line in plan if line.startswith("SCAN") and not re.match("SCAN (json_each|mine|inbox)", line)]
+    assert [line for line in scans if not line.startswith("SCAN CONSTANT")] == []
+
+
+def test_a_commit_without_waits_costs_no_statement_for_them(path):
+    """The fence tells whether something is in the inbox."""
+
+    async def main():
+        async with opened(path) as store:
+            log = await create(store, "three")
+            seen = []
+            await call(store._writing, lambda raw: raw.set_trace_callback(seen.append))
+            await write(store, log)
+            await write(store, log, update=WAITING)
+            await call(store._writing, lambda raw: raw.set_trace_callback(None))
+            return [statement.split()[0].strip(";") for statement in seen]
+
+    commit = ["BEGIN", "SELECT", "INSERT"]
+    traced_for_its_trigger = "UPDATE"
+    assert run(main()) == [*commit, "COMMIT", *commit, "UPDATE", traced_for_its_trigger, "COMMIT"]
 
 
 def test_a_commit_that_changes_nothing_about_its_run_leaves_its_row_alone(path):
@@ -212,7 +294,8 @@ def test_the_schema_is_made_of_the_files():
                 connection.execute(statement)
             assert connection.execute("PRAGMA user_version").fetchall() == [(version,)]
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
-        assert {"run", "log", "blob", "snapshot", "plan", "counter", "events", "runs"} <= names
+        assert {"run", "log", "blob", "snapshot", "plan", "wait", "inbox", "answered"} <= names
+        assert {"counter", "events", "runs", "waiting"} <= names
         for name, sql in QUERIES.items():
             parameters = [None] * (max([int(n) for n in re.findall(r"\?(\d)", sql)], default=sql.count("?")))
             connection.execute(f"EXPLAIN {sql}", parameters)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from perdure.store.sqlite import leaving
-from perdure.store.sqlite.failures import translated
+from perdure.store.sqlite.failures import SQLITE_ERRORS, translated, unreadable
 
 T = TypeVar("T")
 
@@ -60,9 +60,9 @@ async def open_connection(path: Path, set_up: Callable[[sqlite3.Connection], Non
     try:
         leaving.opened(connection, await call(connection, lambda _: threading.current_thread()))
         await call(connection, set_up)
-    except sqlite3.Error as error:
+    except SQLITE_ERRORS as error:
         await close_connection(connection)
-        raise translated(error, str(path)) from error
+        raise unreadable(error, str(path)) from error
     except BaseException:
         await close_connection(connection)
         raise

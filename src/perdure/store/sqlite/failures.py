@@ -25,6 +25,10 @@ _BY_CODE: dict[int, type[StoreError]] = {
 }
 
 
+SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What comes up where a file is read; the second one where SQLite reports damage and quotes what it found there."""
+
+
 def primary_code(error: sqlite3.Error) -> int:
     """Return SQLite's result code without its extension, or 0 if the error carries none."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -33,6 +37,15 @@ def primary_code(error: sqlite3.Error) -> int:
 def is_busy(error: sqlite3.Error) -> bool:
     """Say whether another connection holds the file locked."""
     return primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def unreadable(error: Exception, location: str) -> StoreError:
+    """Return the error to raise instead of one of ``SQLITE_ERRORS`` that came up while the file was read."""
+    if not isinstance(error, UnicodeDecodeError):
+        return translated(error, location)
+    instead = StoreCorrupt(f"what SQLite says of it isn't text ({error})", location=location)
+    instead.__cause__ = error
+    return instead
 
 
 def translated(error: Exception, location: str) -> StoreError:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from perdure.errors import Fenced
 from perdure.store.port import Append, NewRun, Row, RunInfo, Snapshot
+from perdure.store.sqlite.inbox import close_waits, open_waits, take_entries
 from perdure.store.sqlite.queries import QUERIES
 from perdure.store.sqlite.rows import checked, encode_owner, run_info
 
@@ -69,6 +70,7 @@ class CreateOperation:
             number = cursor.lastrowid
             assert number is not None
             _insert(connection, number, run.rows, run.blobs)
+            open_waits(connection, number, run.opened)
         found = connection.execute(QUERIES["get_run"], (run.run_id,)).fetchall()
         (info,) = checked(run_info, found, self.location)
         return info, created
@@ -80,7 +82,7 @@ class CreateOperation:
 
 
 class AppendOperation:
-    """Add a commit to a run's log."""
+    """Add a commit to a run's log, and change its waits and inbox with it."""
 
     def __init__(self, location: str, append: Append) -> None:
         self.location = location
@@ -96,13 +98,24 @@ class AppendOperation:
         position = connection.execute(QUERIES["position"], (commit.run_id,)).fetchall()
         if not position:
             raise self._fenced("doesn't exist")
-        ((number, epoch, status, error, due_at, fingerprint, seq),) = position
+        ((number, epoch, status, error, due_at, fingerprint, seq, has_mail),) = position
         if epoch != commit.epoch or seq != commit.after:
             raise self._fenced(f"is at event {seq} in epoch {epoch}")
         _insert(connection, number, commit.rows, commit.blobs)
-        wanted = (update.status, update.error, update.due_at, update.fingerprint or fingerprint)
+        close_waits(connection, number, commit.closed)
+        if commit.consumed:
+            has_mail = take_entries(connection, number, commit.consumed, commit.closed)
+        open_waits(connection, number, commit.opened)
+        wanted = (
+            update.status,
+            update.error,
+            commit.due_at(has_mail=bool(has_mail)),
+            update.fingerprint or fingerprint,
+        )
         if wanted != (status, error, due_at, fingerprint):
             connection.execute(QUERIES["change_run"], (*wanted, last.first + last.count - 1, number))
+        if commit.release:
+            connection.execute(QUERIES["release_run"], (number,))
 
     def _fenced(self, found: str) -> Fenced:
         commit = self.commit

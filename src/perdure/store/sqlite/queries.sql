@@ -72,15 +72,20 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run_id) DO NOTHING;
 
 -- name: position
--- The fence, and what a commit would change in the run's row. It is read inside the transaction, under the write lock.
+-- The fence, and what a commit would change in the run's row, and whether something is in its inbox. It is read inside the
+-- transaction, under the write lock.
 SELECT run.number, run.epoch, run.status, run.error, run.due_at, run.fingerprint,
-       coalesce(last.first + last.count - 1, 0)
+       coalesce(last.first + last.count - 1, 0), EXISTS (SELECT 1 FROM inbox WHERE run = run.number)
 FROM run
 LEFT JOIN log AS last ON last.id = (SELECT id FROM log WHERE run = run.number ORDER BY first DESC LIMIT 1)
 WHERE run.run_id = ?;
 
 -- name: change_run
 UPDATE run SET status = ?, error = ?, due_at = ?, fingerprint = ?, known_seq = ? WHERE number = ?;
+
+-- name: release_run
+-- After change_run, in the same transaction.
+UPDATE run SET owner = NULL, lease_until = 0 WHERE number = ?;
 
 -- name: insert_row
 INSERT INTO log (run, first, count, epoch, ts, events, hash) VALUES (?, ?, ?, ?, ?, ?, ?);
@@ -127,14 +132,15 @@ LIMIT ?4;
 -- --- leases ---
 
 -- name: claimable
--- Runs that nobody drives and that are due, those that have been so for longest first.
+-- Runs that nobody drives and that are due, those that have been so for longest first. Of each graph as many as are wanted in
+-- all, so that runs of other graphs, and those that aren't wanted, aren't looked at.
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
        inputs_digest, state_digest, error, due_at
-FROM runs
-WHERE status IN ('PENDING', 'RUNNING', 'WAITING')
-  AND max(lease_until, coalesce(due_at, 0)) <= ?1
-  AND graph IN (SELECT value FROM json_each(?2))
-ORDER BY max(lease_until, coalesce(due_at, 0)), number
+FROM (SELECT DISTINCT value FROM json_each(?2)) AS mine
+JOIN runs ON runs.number IN (
+    SELECT number FROM run WHERE graph = mine.value AND ready_at <= ?1 ORDER BY ready_at, number LIMIT ?3
+)
+ORDER BY ready_at, number
 LIMIT ?3;
 
 -- name: claimable_run
@@ -142,9 +148,14 @@ LIMIT ?3;
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
        inputs_digest, state_digest, error, due_at
 FROM runs
-WHERE run_id = ?2
-  AND status IN ('PENDING', 'RUNNING', 'WAITING')
-  AND max(lease_until, coalesce(due_at, 0)) <= ?1;
+WHERE run_id = ?2 AND ready_at <= ?1;
+
+-- name: next_due
+SELECT min(ready_at)
+FROM (
+    SELECT (SELECT min(ready_at) FROM run WHERE graph = mine.value AND ready_at IS NOT NULL) AS ready_at
+    FROM json_each(?) AS mine
+);
 
 -- name: take_lease
 UPDATE run SET owner = ?, lease_until = ?, epoch = ?, known_seq = ? WHERE run_id = ?;
@@ -170,6 +181,102 @@ UPDATE run SET status = ?, error = ?, owner = NULL, lease_until = 0 WHERE run_id
 
 -- name: reserve_epochs
 UPDATE counter SET value = value + ? WHERE name = 'epoch' RETURNING value;
+
+-- --- waits ---
+
+-- name: open_wait
+INSERT INTO wait (run, task, node, kind, name, title, assignee, schema, opened_at, due_at, path)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run, task) DO UPDATE
+SET node = excluded.node, kind = excluded.kind, name = excluded.name, title = excluded.title,
+    assignee = excluded.assignee, schema = excluded.schema, opened_at = excluded.opened_at, due_at = excluded.due_at,
+    path = excluded.path;
+
+-- name: close_wait
+DELETE FROM wait WHERE run = ? AND task = ?;
+
+-- name: read_waits
+-- The oldest first, and no further than a page: only those opened at the same time are sorted.
+SELECT run.run_id, wait.task, wait.node, wait.kind, wait.name, wait.title, wait.assignee, CAST(wait.schema AS BLOB),
+       wait.opened_at, wait.due_at, wait.path
+FROM wait
+JOIN run ON run.number = wait.run
+WHERE (?1 IS NULL OR wait.assignee = ?1)
+  AND (?2 IS NULL OR wait.kind = ?2)
+  AND wait.opened_at >= ?3
+  AND (wait.opened_at, run.run_id, wait.task) > (?3, ?4, ?5)
+ORDER BY wait.opened_at, run.run_id, wait.task
+LIMIT ?6;
+
+-- name: read_waits_of_run
+-- The same for one run.
+SELECT run.run_id, wait.task, wait.node, wait.kind, wait.name, wait.title, wait.assignee, CAST(wait.schema AS BLOB),
+       wait.opened_at, wait.due_at, wait.path
+FROM wait
+JOIN run ON run.number = wait.run
+WHERE wait.run = (SELECT number FROM run WHERE run_id = ?7)
+  AND (?1 IS NULL OR wait.assignee = ?1)
+  AND (?2 IS NULL OR wait.kind = ?2)
+  AND (wait.opened_at, run.run_id, wait.task) > (?3, ?4, ?5)
+ORDER BY wait.opened_at, run.run_id, wait.task
+LIMIT ?6;
+
+-- --- the inbox ---
+
+-- name: addressee
+SELECT number, status FROM run WHERE run_id = ?;
+
+-- name: unused_answer
+SELECT number, kind, key, CAST(value AS BLOB), by, at, digest FROM inbox WHERE run = ? AND key = ? AND kind = 'answer';
+
+-- name: awaits_answer
+SELECT 1 FROM wait WHERE run = ? AND task = ? AND kind = 'human';
+
+-- name: used_answer
+SELECT digest FROM answered WHERE run = ? AND task = ?;
+
+-- name: insert_entry
+INSERT INTO inbox (run, kind, key, value, by, at, digest) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: wake_run
+-- Make it due, if it isn't before.
+UPDATE run SET due_at = ?1 WHERE number = ?2 AND CASE WHEN due_at IS NULL THEN status = 'WAITING' ELSE due_at > ?1 END;
+
+-- name: take_entry
+DELETE FROM inbox WHERE number = ? AND run = ? RETURNING kind, key, digest;
+
+-- name: is_mail_left
+SELECT EXISTS (SELECT 1 FROM inbox WHERE run = ?);
+
+-- name: remember_answer
+INSERT INTO answered (run, task, digest) VALUES (?, ?, ?)
+ON CONFLICT (run, task) DO UPDATE SET digest = excluded.digest;
+
+-- name: forget_answer
+DELETE FROM answered WHERE run = ? AND task = ?;
+
+-- name: read_inbox
+SELECT number, kind, key, CAST(value AS BLOB), by, at
+FROM inbox
+WHERE run = (SELECT number FROM run WHERE run_id = ?) AND number > ?
+ORDER BY number;
+
+-- name: read_entry
+-- Tells whether an entry whose outcome is unknown was put in.
+SELECT number, kind, key, CAST(value AS BLOB), by, at
+FROM inbox
+WHERE run = (SELECT number FROM run WHERE run_id = ?) AND number = ?;
+
+-- name: mail
+-- From the inboxes, which are empty most of the time, to the owners.
+SELECT DISTINCT run.run_id
+FROM inbox
+CROSS JOIN run ON run.number = inbox.run
+WHERE json_extract(run.owner, '$.id') = ?;
+
+-- name: data_version
+-- Changes when another connection has committed.
+PRAGMA data_version;
 
 -- --- plans and snapshots ---
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from perdure.errors import StoreCorrupt
-from perdure.store.port import Owner, Row, RunInfo, Snapshot
+from perdure.store.port import Entry, Owner, Row, RunInfo, Snapshot, Wait
 
 T = TypeVar("T")
 
@@ -19,6 +19,8 @@ _Row = tuple[int, int, int, int, bytes, bytes]
 _RunInfo = tuple[
     str, str, str, str, int, bytes, int, str | None, int, int, int, str, str, str, int | None
 ]  # in the order of RunInfo's fields
+_Wait = tuple[str, str, str, str, str, str, str, bytes, int, int | None, str]
+_Entry = tuple[int, str, str, bytes, str, int]
 _Snapshot = tuple[int, str, int, bytes, bytes, bytes]
 
 _decode_owner = msgspec.json.Decoder(Owner).decode
@@ -35,6 +37,26 @@ def run_info(columns: Sequence[Any]) -> RunInfo:
     fields: list[Any] = [*msgspec.convert(columns, _RunInfo)]
     fields[7] = _decode_owner(fields[7]) if fields[7] is not None else None
     return RunInfo(*fields)
+
+
+def wait(columns: Sequence[Any]) -> Wait:
+    """Return a row of ``wait``."""
+    return Wait(*msgspec.convert(columns, _Wait))
+
+
+def entry(columns: Sequence[Any]) -> Entry:
+    """Return a row of ``inbox``."""
+    return Entry(*msgspec.convert(columns, _Entry))
+
+
+def text(columns: Sequence[Any]) -> str:
+    """Return the only column, of text."""
+    return msgspec.convert(columns, tuple[str])[0]
+
+
+def number(columns: Sequence[Any]) -> int | None:
+    """Return the only column, a number or nothing."""
+    return msgspec.convert(columns, tuple[int | None])[0]
 
 
 def snapshot(columns: Sequence[Any]) -> Snapshot:

@@ -22,11 +22,25 @@ import aiosqlite
 
 from perdure.errors import StoreClosed, StoreCorrupt, StoreUnsupported
 from perdure.store.chain import verify_blob
-from perdure.store.port import PAGE_BYTES, Append, Lease, NewRun, Owner, Row, RunInfo, Snapshot
+from perdure.store.port import (
+    PAGE_BYTES,
+    Append,
+    Entry,
+    Lease,
+    NewEntry,
+    NewRun,
+    Owner,
+    Put,
+    Row,
+    RunInfo,
+    Snapshot,
+    Wait,
+)
 from perdure.store.sqlite import leaving, rows
 from perdure.store.sqlite.connection import call, close_connection, open_connection
-from perdure.store.sqlite.failures import translated
+from perdure.store.sqlite.failures import SQLITE_ERRORS, unreadable
 from perdure.store.sqlite.file import prepare_file
+from perdure.store.sqlite.inbox import PutOperation
 from perdure.store.sqlite.leases import ClaimOperation, EpochOperation, HeartbeatOperation
 from perdure.store.sqlite.operations import (
     AppendOperation,
@@ -41,6 +55,9 @@ from perdure.store.sqlite.schema import Synchronous, set_up_reader, set_up_write
 from perdure.store.sqlite.writer import Writer
 
 T = TypeVar("T")
+
+_BEFORE_ALL = (-(1 << 63), "", "")
+"""What comes before every wait."""
 
 
 class SQLiteStore:
@@ -167,8 +184,8 @@ class SQLiteStore:
         self._check_here()
         try:
             return await call(self._reading, lambda raw: patiently(lambda: function(raw), self._lock_timeout_s))
-        except sqlite3.Error as error:
-            raise translated(error, self.location) from error
+        except SQLITE_ERRORS as error:
+            raise unreadable(error, self.location) from error
 
     async def _fetch(self, query: str, parameters: tuple[Any, ...], decode: Callable[[Sequence[Any]], T]) -> list[T]:
         found = await self._read(lambda raw: raw.execute(QUERIES[query], parameters).fetchall())
@@ -249,6 +266,11 @@ class SQLiteStore:
         )
         return claimed
 
+    async def next_due(self, graphs: Sequence[str]) -> int | None:
+        """Return the earliest time at which a run of these graphs can be claimed, or None."""
+        (ready_at,) = await self._fetch("next_due", (json.dumps([*graphs]),), rows.number)
+        return ready_at
+
     async def orphans(self, now: int) -> Sequence[RunInfo]:
         """Return runs that are under a lease that hasn't run out."""
         return await self._fetch("orphans", (now,), rows.run_info)
@@ -269,6 +291,47 @@ class SQLiteStore:
     async def park(self, run_id: str, epoch: int, status: str, error: str) -> None:
         """Set a run's status without a commit, where its log can't be gone on with, and end the lease."""
         await self._write(StatementOperation("park_run", (status, error, run_id, epoch)))
+
+    # --- waits and inboxes ---
+
+    async def put(self, entry: NewEntry) -> tuple[Put, Entry | None]:
+        """Put something in a run's inbox; once it is accepted it is durable, and wakes the run."""
+        put: tuple[Put, Entry | None] = await self._write(PutOperation(self.location, entry))
+        return put
+
+    async def inbox(self, run_id: str, after: int = 0) -> Sequence[Entry]:
+        """Return what is in a run's inbox with a number greater than ``after``, in order."""
+        return await self._fetch("read_inbox", (run_id, after), rows.entry)
+
+    async def waits(
+        self,
+        *,
+        run_id: str | None = None,
+        assignee: str | None = None,
+        kind: str | None = None,
+        limit: int = 100,
+        after: Wait | None = None,
+    ) -> Sequence[Wait]:
+        """Return open waits, the oldest first."""
+        start = (after.opened_at, after.run_id, after.task) if after is not None else _BEFORE_ALL
+        parameters = (assignee, kind, *start, limit)
+        if run_id is None:
+            return await self._fetch("read_waits", parameters, rows.wait)
+        return await self._fetch("read_waits_of_run", (*parameters, run_id), rows.wait)
+
+    async def mail(self, owner: Owner) -> Sequence[str]:
+        """Return the ids of the runs with something in their inbox whose lease is this owner's."""
+        return await self._fetch("mail", (owner.id,), rows.text)
+
+    async def version(self) -> int:
+        """Return a number that isn't the one returned before if the store may have changed in between.
+
+        SQLite counts, for the connection that reads, the commits of all others; the one that writes for this store is one
+        of them.
+        """
+        (version,) = await self._fetch("data_version", (), rows.number)
+        assert version is not None
+        return version
 
     # --- plans and snapshots ---
 

@@ -26,6 +26,7 @@ from perdure.testing.store_laws.writing import (
     events,
     known,
     owner,
+    signal,
     stored,
     write,
 )
@@ -88,7 +89,7 @@ class FaultLaws(Laws):
             contents = [events(turn, *range(chance.randrange(3))) for _ in range(chance.randint(1, 3))]
             commit = log.commit(*contents, blobs={blob_name(blob): blob})
             beside = [asyncio.ensure_future(_write(store, friend)) for friend in company]
-            answered = await _cancelled(store.append(commit), chance.choice((1, 4, 30, 100, 300)) * chance.random())
+            answered = await cancelled(store.append(commit), chance.choice((1, 4, 30, 100, 300)) * chance.random())
             await asyncio.gather(*beside)
             try:
                 await other.append(commit)
@@ -114,13 +115,13 @@ class FaultLaws(Laws):
         for turn in range(60):
             log = Log(f"run-{turn}", await store.next_epoch())
             run = log.creation(events(1, 2), events(3), owner=owner(), lease_until=START + 1)
-            answered = await _cancelled(store.create(run), chance.random() * 40)
+            answered = await cancelled(store.create(run), chance.random() * 40)
             info, created = await store.create(run)
             assert not (answered and created)
             assert (info.epoch, info.last_seq) == (log.epoch, 3)
             assert await stored(store, log.run_id) == run.rows
             claim = store.claim(owner("me"), graphs=["graph"], now=START + 1, until=FOREVER, limit=9)
-            answered = await _cancelled(claim, chance.random() * 40)
+            answered = await cancelled(claim, chance.random() * 40)
             again = await store.claim(owner("me"), graphs=["graph"], now=START + 1, until=FOREVER, limit=9)
             assert not (answered and again)
             info = await known(store, log.run_id)
@@ -144,6 +145,12 @@ class FaultLaws(Laws):
             store.list,
             lambda: store.claim(owner(), graphs=["graph"], now=0, until=1, limit=1),
             lambda: store.orphans(0),
+            lambda: store.next_due(["graph"]),
+            lambda: store.put(signal()),
+            lambda: store.inbox("run"),
+            store.waits,
+            lambda: store.mail(owner()),
+            store.version,
             lambda: store.heartbeat([lease]),
             lambda: store.release([lease]),
             lambda: store.expire("run", log.epoch),
@@ -191,7 +198,7 @@ class FaultLaws(Laws):
         assert len(await store.list()) == 40
 
 
-async def _cancelled(call: Awaitable[object], ticks: float) -> bool:
+async def cancelled(call: Awaitable[object], ticks: float) -> bool:
     """Start a call, cancel it after so many turns of the event loop, and say whether it had answered before."""
     task = asyncio.ensure_future(call)
     for _ in range(int(ticks)):

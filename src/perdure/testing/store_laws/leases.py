@@ -36,7 +36,7 @@ class LeaseLaws(Laws):
     async def test_only_runs_that_can_go_on_are_claimed(self, store: Store) -> None:
         """Neither those that have ended nor those that were stopped."""
         for status in ("PENDING", "RUNNING", "WAITING", "PAUSED", "STALLED", "COMPLETED", "FAILED", "CANCELLED"):
-            await create(store, status, update=RunUpdate(status))
+            await create(store, status, update=RunUpdate(status, due_at=0))
         assert {info.run_id for info in await claim(store)} == {"PENDING", "RUNNING", "WAITING"}
         for status in ("PAUSED", "STALLED", "COMPLETED", "FAILED", "CANCELLED"):
             assert await claim(store, run_id=status) == []
@@ -52,13 +52,52 @@ class LeaseLaws(Laws):
 
     @law
     async def test_a_run_is_not_claimed_before_it_is_due(self, store: Store) -> None:
-        """One that isn't due at any time can be claimed at all times."""
-        await create(store, "due", update=RunUpdate("WAITING", due_at=NOW + 1))
-        await create(store, "never due", update=RunUpdate("WAITING"))
-        assert [info.run_id for info in await claim(store, now=NOW)] == ["never due"]
-        assert await claim(store, now=NOW, run_id="due") == []
-        (info,) = await claim(store, now=NOW + 1)
-        assert (info.run_id, info.due_at) == ("due", NOW + 1)
+        """One that names no time is due at once."""
+        for status in ("PENDING", "RUNNING", "WAITING"):
+            await create(store, f"{status} later", update=RunUpdate(status, due_at=NOW + 1))
+        for status in ("PENDING", "RUNNING"):
+            await create(store, status, update=RunUpdate(status))
+        assert {info.run_id for info in await claim(store, now=NOW)} == {"PENDING", "RUNNING"}
+        assert await claim(store, now=NOW, run_id="WAITING later") == []
+        later = await claim(store, now=NOW + 1)
+        assert {info.run_id for info in later} == {"PENDING later", "RUNNING later", "WAITING later"}
+        assert {info.due_at for info in later} == {NOW + 1}
+
+    @law
+    async def test_a_run_that_waits_for_no_time_is_never_due(self, store: Store) -> None:
+        """Released, with a lease that has run out, or created so; and also if it is asked for by its id."""
+        await create(store, "created", update=RunUpdate("WAITING"))
+        await create(store, "run out", update=RunUpdate("WAITING"), driven_until=NOW)
+        released = await create(store, "released", update=RunUpdate("WAITING"), driven_until=NOW)
+        await store.release([Lease("released", released.epoch, 0)])
+        for run_id in ("created", "run out", "released"):
+            assert await claim(store, now=FOREVER, run_id=run_id) == []
+        assert await claim(store, now=FOREVER) == []
+        assert await store.next_due(["graph"]) is None
+
+    @law
+    async def test_the_next_time_is_when_the_first_run_can_be_claimed(self, store: Store) -> None:
+        """Of the graphs that are asked for: due, and with its lease run out."""
+        assert await store.next_due(["graph"]) is None
+        await create(store, "over", update=RunUpdate("COMPLETED", due_at=NOW))
+        await create(store, "stopped", update=RunUpdate("PAUSED", due_at=NOW))
+        await create(store, "other", graph="other", update=RunUpdate("WAITING", due_at=NOW + 1))
+        assert await store.next_due(["graph"]) is None
+        await create(store, "due", update=RunUpdate("WAITING", due_at=NOW + 9))
+        assert await store.next_due(["graph"]) == NOW + 9
+        await create(store, "driven", update=RunUpdate("WAITING", due_at=NOW), driven_until=NOW + 5)
+        assert await store.next_due(["graph"]) == NOW + 5
+        assert await store.next_due(["other", "graph", "graph"]) == NOW + 1
+        assert await store.next_due([]) is None
+        await create(store, "free")
+        due = await store.next_due(["graph", "unknown"])
+        assert due is not None
+        assert due <= 0
+        for now in (NOW, NOW + 4):
+            assert [info.run_id for info in await claim(store, now=now)] == ["free"] * (now == NOW)
+        assert await store.next_due(["graph"]) == NOW + 5
+        assert [info.run_id for info in await claim(store, now=NOW + 5)] == ["driven"]
+        assert await store.next_due(["graph"]) == NOW + 9
 
     @law
     async def test_a_run_that_is_due_is_not_claimed_under_a_lease(self, store: Store) -> None:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 
 from perdure.store.chain import chain_start, chained, verify_row
-from perdure.store.port import Append, NewRun, Owner, Row, RunInfo, RunUpdate, Store
+from perdure.store.port import Append, NewEntry, NewRun, Owner, Row, RunInfo, RunUpdate, Store, Wait
 
 START = 1_700_000_000_000_000
 """When the runs of the laws are created, in microseconds since 1970."""
 
 FOREVER = START * 2
 RUNNING = RunUpdate("RUNNING")
+WAITING = RunUpdate("WAITING")
 
 
 def owner(name: str = "worker", pid: int = 4711) -> Owner:
@@ -56,10 +57,29 @@ class Log:
             seq += count
         return tuple(rows)
 
-    def commit(self, *contents: bytes, update: RunUpdate = RUNNING, blobs: Mapping[str, bytes] | None = None) -> Append:
+    def commit(
+        self,
+        *contents: bytes,
+        update: RunUpdate = RUNNING,
+        blobs: Mapping[str, bytes] | None = None,
+        opened: Sequence[Wait] = (),
+        closed: Sequence[str] = (),
+        consumed: Sequence[int] = (),
+        release: bool = False,
+    ) -> Append:
         """Return a commit that could come next; the log stays as it is."""
-        rows = self.following(*(contents or (events("something"),)))
-        return Append(self.run_id, self.epoch, self.seq, rows, update, blobs or {})
+        return Append(
+            run_id=self.run_id,
+            epoch=self.epoch,
+            after=self.seq,
+            rows=self.following(*(contents or (events("something"),))),
+            update=update,
+            blobs=blobs or {},
+            opened=tuple(opened),
+            closed=tuple(closed),
+            consumed=tuple(consumed),
+            release=release,
+        )
 
     def creation(
         self,
@@ -68,6 +88,7 @@ class Log:
         blobs: Mapping[str, bytes] | None = None,
         owner: Owner | None = None,
         lease_until: int = 0,
+        opened: Sequence[Wait] = (),
     ) -> NewRun:
         """Return the run with its first commit; the log stays as it is."""
         return NewRun(
@@ -82,6 +103,7 @@ class Log:
             blobs=blobs or {},
             owner=owner,
             lease_until=lease_until,
+            opened=tuple(opened),
         )
 
     def took(self, rows: Sequence[Row]) -> None:
@@ -97,22 +119,69 @@ async def create(
     created_at: int = START,
     update: RunUpdate = RUNNING,
     driven_until: int = 0,
+    opened: Sequence[Wait] = (),
 ) -> Log:
     """Create a run, driven by a worker if ``driven_until`` is given, and return its log."""
     log = Log(run_id, await store.next_epoch(), graph=graph, created_at=created_at)
     driver = owner() if driven_until else None
-    run = log.creation(*contents, update=update, owner=driver, lease_until=driven_until)
+    run = log.creation(*contents, update=update, owner=driver, lease_until=driven_until, opened=opened)
     _, created = await store.create(run)
     assert created
     log.took(run.rows)
     return log
 
 
-async def write(store: Store, log: Log, *contents: bytes, update: RunUpdate = RUNNING) -> None:
+async def write(
+    store: Store,
+    log: Log,
+    *contents: bytes,
+    update: RunUpdate = RUNNING,
+    opened: Sequence[Wait] = (),
+    closed: Sequence[str] = (),
+    consumed: Sequence[int] = (),
+    release: bool = False,
+) -> None:
     """Append a commit to a log."""
-    commit = log.commit(*contents, update=update)
+    commit = log.commit(*contents, update=update, opened=opened, closed=closed, consumed=consumed, release=release)
     await store.append(commit)
     log.took(commit.rows)
+
+
+def wait(
+    task: str = "task",
+    run_id: str = "run",
+    *,
+    kind: str = "human",
+    assignee: str = "ann",
+    opened_at: int = START,
+    due_at: int | None = None,
+) -> Wait:
+    """Return an open wait."""
+    return Wait(
+        run_id=run_id,
+        task=task,
+        node="approve",
+        kind=kind,
+        name="",
+        title=f"Approve {task}?",
+        assignee=assignee,
+        schema=b'{"type": "object"}',
+        opened_at=opened_at,
+        due_at=due_at,
+        path=f"approve/{task}",
+    )
+
+
+def answer(
+    value: bytes = b'{"ok": true}', *, task: str = "task", run_id: str = "run", by: str = "ann", at: int = START
+) -> NewEntry:
+    """Return an answer to be put in."""
+    return NewEntry(run_id, "answer", task, value, by, at)
+
+
+def signal(value: bytes = b"1", *, name: str = "paid", run_id: str = "run", at: int = START) -> NewEntry:
+    """Return a signal to be put in."""
+    return NewEntry(run_id, "signal", name, value, "shop", at)
 
 
 async def known(store: Store, run_id: str = "run") -> RunInfo:

@@ -19,14 +19,19 @@ CREATE TABLE run (
     inputs_digest TEXT NOT NULL,
     state_digest  TEXT NOT NULL,
     error         TEXT NOT NULL DEFAULT '',
-    due_at        INTEGER                          -- when a waiting run wants to be driven again
+    due_at        INTEGER,                         -- when the run wants to be driven again
+    -- When it can be claimed; NULL is never. Without due_at that is at once, but for a waiting run: when something comes in.
+    ready_at      INTEGER AS (CASE
+                                  WHEN status IN ('PENDING', 'RUNNING') THEN max(lease_until, coalesce(due_at, 0))
+                                  WHEN status = 'WAITING' THEN max(lease_until, due_at)
+                              END) VIRTUAL
 ) STRICT;
 
 CREATE INDEX run_by_creation ON run (created_at);
 
--- What a worker that looks for work reads: in the order in which runs became free and due, and no further than the present.
-CREATE INDEX run_to_drive ON run (max(lease_until, coalesce(due_at, 0)))
-WHERE status IN ('PENDING', 'RUNNING', 'WAITING');
+-- What a worker that looks for work reads: of each of its graphs, in the order in which runs become free and due, and no
+-- further than the present. Runs that wait for something to come in aren't in it.
+CREATE INDEX run_to_drive ON run (graph, ready_at) WHERE ready_at IS NOT NULL;
 
 CREATE INDEX run_under_lease ON run (lease_until)
 WHERE owner IS NOT NULL AND status IN ('PENDING', 'RUNNING', 'WAITING');
@@ -66,6 +71,9 @@ BEGIN
     DELETE FROM log WHERE run = OLD.number;
     DELETE FROM blob WHERE run = OLD.number;
     DELETE FROM snapshot WHERE run = OLD.number;
+    DELETE FROM wait WHERE run = OLD.number;
+    DELETE FROM inbox WHERE run = OLD.number;
+    DELETE FROM answered WHERE run = OLD.number;
 END;
 
 CREATE TABLE blob (
@@ -84,6 +92,56 @@ CREATE TABLE snapshot (
     data        BLOB NOT NULL,
     hash        BLOB NOT NULL
 ) STRICT;
+
+-- What runs wait for, while they do: so that it can be listed and answered without reading their logs.
+CREATE TABLE wait (
+    run       INTEGER NOT NULL,                    -- the number of the run
+    task      TEXT NOT NULL,
+    node      TEXT NOT NULL,
+    kind      TEXT NOT NULL,                       -- human, signal or sleep
+    name      TEXT NOT NULL,                       -- of the signal
+    title     TEXT NOT NULL,
+    assignee  TEXT NOT NULL,
+    schema    TEXT NOT NULL,                       -- the JSON schema of the answer, or null
+    opened_at INTEGER NOT NULL,
+    due_at    INTEGER,                             -- when it ends by itself
+    path      TEXT NOT NULL,
+    PRIMARY KEY (run, task)
+) STRICT;
+
+CREATE INDEX wait_by_age ON wait (opened_at);
+
+-- What came in from outside, until whoever drives the run has written it into the log. No number is ever used again.
+CREATE TABLE inbox (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    run    INTEGER NOT NULL,                       -- the number of the run
+    kind   TEXT NOT NULL,                          -- answer, signal, …
+    key    TEXT NOT NULL,                          -- the task that is answered, or the name of the signal
+    value  TEXT NOT NULL,                          -- JSON
+    by     TEXT NOT NULL,
+    at     INTEGER NOT NULL,
+    digest BLOB                                    -- of an answer and who gave it
+) STRICT;
+
+CREATE INDEX inbox_by_run ON inbox (run);
+
+CREATE UNIQUE INDEX inbox_holds_one_answer ON inbox (run, key) WHERE kind = 'answer';
+
+-- The answers that were used, so that one which is given again can be told from another one.
+CREATE TABLE answered (
+    run    INTEGER NOT NULL,                       -- the number of the run
+    task   TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    PRIMARY KEY (run, task)
+) STRICT;
+
+-- A run that is over waits for nothing. One that failed may be retried: what it is to be told then stays.
+CREATE TRIGGER run_that_is_over_waits_for_nothing AFTER UPDATE OF status ON run
+WHEN NEW.status IN ('COMPLETED', 'FAILED', 'CANCELLED')
+BEGIN
+    DELETE FROM wait WHERE run = NEW.number;
+    DELETE FROM inbox WHERE run = NEW.number AND (NEW.status <> 'FAILED' OR kind <> 'signal');
+END;
 
 CREATE TABLE plan (
     fingerprint TEXT PRIMARY KEY,
@@ -117,7 +175,8 @@ SELECT run.number,
        run.inputs_digest,
        run.state_digest,
        run.error,
-       run.due_at
+       run.due_at,
+       run.ready_at
 FROM run
 LEFT JOIN log AS last ON last.id = (SELECT id FROM log WHERE run = run.number ORDER BY first DESC LIMIT 1);
 
@@ -132,3 +191,15 @@ SELECT run.run_id                        AS run_id,
 FROM log
 JOIN run ON run.number = log.run
 JOIN json_each(log.events) AS event;
+
+-- For people who look into the file: what is waited for.
+CREATE VIEW waiting AS
+SELECT run.run_id,
+       wait.task,
+       wait.kind,
+       wait.title,
+       wait.assignee,
+       wait.opened_at,
+       wait.due_at
+FROM wait
+JOIN run ON run.number = wait.run;

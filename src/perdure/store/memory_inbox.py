@@ -1,0 +1,91 @@
+"""The waits and inboxes of a store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perdure.store.port import OVER, Entry, NewEntry, Put, Wait
+
+
+class Inboxes:
+    """What the runs of a store wait for, and what came in for them."""
+
+    def __init__(self) -> None:
+        self._waits: dict[str, dict[str, Wait]] = {}
+        self._entries: dict[str, dict[int, Entry]] = {}
+        self._answered: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self._last = 0
+
+    # --- what commits do ---
+
+    def open(self, run_id: str, waits: Sequence[Wait]) -> None:
+        """Begin waits, or change those that are open."""
+        for wait in waits:
+            self._waits.setdefault(run_id, {})[wait.task] = wait
+            self._answered.pop((run_id, wait.task), None)
+
+    def close(self, run_id: str, tasks: Sequence[str]) -> None:
+        """End the waits of tasks."""
+        waits = self._waits.get(run_id, {})
+        for task in tasks:
+            waits.pop(task, None)
+
+    def take(self, run_id: str, numbers: Sequence[int], closed: Sequence[str]) -> None:
+        """Take entries out, remembering the answers that closed a wait."""
+        entries = self._entries.get(run_id, {})
+        for number in numbers:
+            entry = entries.pop(number, None)
+            if entry is not None and entry.kind == "answer" and entry.key in closed:
+                self._answered[run_id, entry.key] = (entry.by, entry.value)
+
+    def end(self, run_id: str, status: str) -> None:
+        """Forget what a run that is over waited for; one that failed may need its signals if it is retried."""
+        self._waits.pop(run_id, None)
+        kept = "signal" if status == "FAILED" else None
+        entries = self._entries.pop(run_id, {})
+        self._entries[run_id] = {number: entry for number, entry in entries.items() if entry.kind == kept}
+
+    # --- what comes in ---
+
+    def put(self, new: NewEntry, status: str) -> tuple[Put, Entry | None]:
+        """Put something in the inbox of a run in this status, or say why not."""
+        if new.kind == "answer":
+            if (refused := self._refused(new)) is not None:
+                return refused
+        elif status in OVER:
+            return "over", None
+        self._last += 1
+        entry = Entry(self._last, new.kind, new.key, new.value, new.by, new.at)
+        self._entries.setdefault(new.run_id, {})[entry.number] = entry
+        return "accepted", entry
+
+    def _refused(self, new: NewEntry) -> tuple[Put, Entry | None] | None:
+        for entry in self._entries.get(new.run_id, {}).values():
+            if (entry.kind, entry.key) == (new.kind, new.key):
+                return ("same" if (entry.by, entry.value) == (new.by, new.value) else "taken"), entry
+        wait = self._waits.get(new.run_id, {}).get(new.key)
+        if wait is not None and wait.kind == "human":
+            return None
+        used = self._answered.get((new.run_id, new.key))
+        if used is not None:
+            return ("same" if used == (new.by, new.value) else "taken"), None
+        return "closed", None
+
+    # --- what is there ---
+
+    def has_mail(self, run_id: str) -> bool:
+        """Say whether something is in a run's inbox."""
+        return bool(self._entries.get(run_id))
+
+    def entries(self, run_id: str, after: int) -> list[Entry]:
+        """Return what is in a run's inbox, in order."""
+        return [entry for number, entry in self._entries.get(run_id, {}).items() if number > after]
+
+    def waits(self) -> list[Wait]:
+        """Return the open waits of all runs, the oldest first."""
+        return sorted((wait for waits in self._waits.values() for wait in waits.values()), key=age)
+
+
+def age(wait: Wait) -> tuple[int, str, str]:
+    """Return what waits are ordered by."""
+    return wait.opened_at, wait.run_id, wait.task

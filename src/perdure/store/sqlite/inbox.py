@@ -1,0 +1,113 @@
+"""Waits and inboxes, each as what is done inside a transaction.
+
+Who wins a race is settled by the write lock. An answer is put in while its wait is open, or it isn't: the commit that closes
+the wait comes before or after. One that was put in just before its wait ended in another way, by its deadline, stays in
+the inbox; whoever drives the run finds it there and says in the log that it came too late. In the same way a run is woken: a
+commit sees what is in the inbox and leaves the run due at once, or what is put in later finds the run as the commit left
+it, and makes it due.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from perdure.store.port import OVER, Entry, NewEntry, Put, Wait
+from perdure.store.sqlite.queries import QUERIES
+from perdure.store.sqlite.rows import checked, entry
+
+ANSWER = "answer"
+
+
+class PutOperation:
+    """Put something in a run's inbox."""
+
+    def __init__(self, location: str, new: NewEntry) -> None:
+        self.location = location
+        self.new = new
+
+    def apply(self, connection: sqlite3.Connection) -> tuple[Put, Entry | None]:
+        """Put it in and make the run due, or say why not."""
+        new = self.new
+        found = connection.execute(QUERIES["addressee"], (new.run_id,)).fetchall()
+        if not found:
+            return "missing", None
+        ((run, status),) = found
+        digest = None
+        if new.kind == ANSWER:
+            digest = _digest(new)
+            if (refused := self._refused(connection, run, digest)) is not None:
+                return refused
+        elif status in OVER:
+            return "over", None
+        fields = (run, new.kind, new.key, new.value.decode(), new.by, new.at, digest)
+        number = connection.execute(QUERIES["insert_entry"], fields).lastrowid
+        assert number is not None
+        connection.execute(QUERIES["wake_run"], (new.at, run))
+        return "accepted", Entry(number, new.kind, new.key, new.value, new.by, new.at)
+
+    def _refused(self, connection: sqlite3.Connection, run: int, digest: bytes) -> tuple[Put, Entry | None] | None:
+        """Say why an answer isn't accepted, or return None."""
+        task = self.new.key
+        for *columns, other in connection.execute(QUERIES["unused_answer"], (run, task)).fetchall():
+            (there,) = checked(entry, [columns], self.location)
+            return ("same" if other == digest else "taken"), there
+        if connection.execute(QUERIES["awaits_answer"], (run, task)).fetchall():
+            return None
+        for (other,) in connection.execute(QUERIES["used_answer"], (run, task)).fetchall():
+            return ("same" if other == digest else "taken"), None
+        return "closed", None
+
+    def landed(self, connection: sqlite3.Connection, outcome: Any) -> bool | None:
+        """Say whether the entry is there.
+
+        One that another process has taken out in the meantime is put in again: what comes in is delivered at least once.
+        """
+        put, mine = outcome
+        if put != "accepted":
+            return None
+        found = connection.execute(QUERIES["read_entry"], (self.new.run_id, mine.number)).fetchall()
+        return checked(entry, found, self.location) == [mine]
+
+
+def close_waits(connection: sqlite3.Connection, run: int, tasks: Sequence[str]) -> None:
+    """End the waits of tasks."""
+    for task in tasks:
+        connection.execute(QUERIES["close_wait"], (run, task))
+
+
+def open_waits(connection: sqlite3.Connection, run: int, waits: Sequence[Wait]) -> None:
+    """Begin waits, or change those that are open."""
+    for wait in waits:
+        fields = (
+            run,
+            wait.task,
+            wait.node,
+            wait.kind,
+            wait.name,
+            wait.title,
+            wait.assignee,
+            wait.schema.decode(),
+            wait.opened_at,
+            wait.due_at,
+            wait.path,
+        )
+        connection.execute(QUERIES["open_wait"], fields)
+        connection.execute(QUERIES["forget_answer"], (run, wait.task))
+
+
+def take_entries(connection: sqlite3.Connection, run: int, numbers: Sequence[int], closed: Collection[str]) -> bool:
+    """Take entries out of a run's inbox, remembering the answers that closed a wait; say whether any are left."""
+    for number in numbers:
+        for kind, key, digest in connection.execute(QUERIES["take_entry"], (number, run)).fetchall():
+            if kind == ANSWER and key in closed:
+                connection.execute(QUERIES["remember_answer"], (run, key, digest))
+    ((is_left,),) = connection.execute(QUERIES["is_mail_left"], (run,)).fetchall()
+    return bool(is_left)
+
+
+def _digest(answer: NewEntry) -> bytes:
+    by = answer.by.encode()
+    return blake2b(b"%d:%b%b" % (len(by), by, answer.value), digest_size=16).digest()

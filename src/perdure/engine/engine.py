@@ -91,8 +91,7 @@ class Engine:
         self._driven: dict[str, Driven] = {}
         self._owner = appear()
         self._epoch = 0
-        self._saved: set[str] = set()
-        self._saving = asyncio.Lock()
+        self._plans: dict[str, asyncio.Task[None]] = {}
         self._leases = Leases(store, clock, self._lose)
         self._is_open = False
         self._log = get_logger("perdure.engine")
@@ -228,17 +227,18 @@ class Engine:
         self._check_open()
         mine = self._register(graph)
         run_id = checked_identifier("run id", run_id) if run_id is not None else new_run_id()
-        if graph.fingerprint not in self._saved:
-            await self._save_plan(graph)
+        await self._save_plan(graph)
         await self._create(mine, run_id, inputs, state, self._deps_of(graph, deps), by, durability)
         return self.attach(run_id)
 
     async def _save_plan(self, graph: Graph[Any, Any, Any, Any]) -> None:
         """Keep the graph's plan in the store; of many runs that start at once, the first one sees to it."""
-        async with self._saving:
-            if graph.fingerprint not in self._saved:
-                await self._store.save_plan(graph.fingerprint, graph.name, graph.plan.encoded())
-                self._saved.add(graph.fingerprint)
+        saving = self._plans.get(graph.fingerprint)
+        if saving is None or (saving.done() and (saving.cancelled() or saving.exception() is not None)):
+            save = self._store.save_plan(graph.fingerprint, graph.name, graph.plan.encoded())
+            saving = self._plans[graph.fingerprint] = asyncio.get_running_loop().create_task(save)
+        if not saving.done():
+            await asyncio.shield(saving)
 
     async def _create(
         self,

@@ -35,11 +35,7 @@ def blob_name(data: bytes) -> str:
 
 
 def _hash(*parts: bytes) -> bytes:
-    state = blake2b(digest_size=HASH_BYTES)
-    for part in parts:
-        state.update(b"%d:" % len(part))
-        state.update(part)
-    return state.digest()
+    return blake2b(b"".join([b"%d:%b" % (len(part), part) for part in parts]), digest_size=HASH_BYTES).digest()
 
 
 def verify_row(row: Row, head: bytes, run_id: str, after: int, location: str) -> None:

@@ -29,6 +29,11 @@ def chained(head: bytes, run_id: str, first: int, count: int, epoch: int, ts: in
     return _hash(head, run_id.encode(), numbers, events)
 
 
+def snapshot_hash(run_id: str, format: int, fingerprint: str, seq: int, head: bytes, data: bytes) -> bytes:
+    """Return the hash that a snapshot carries."""
+    return _hash(run_id.encode(), b"%d" % format, fingerprint.encode(), b"%d" % seq, head, data)
+
+
 def blob_name(data: bytes) -> str:
     """Return the digest that a blob is kept under: blake2b of its bytes, in hex."""
     return blake2b(data, digest_size=HASH_BYTES).hexdigest()

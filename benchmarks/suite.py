@@ -240,7 +240,7 @@ def many_runs() -> Benchmark:
 # --- recovery ---
 
 
-def _recovered(size: int) -> Contender:
+def _recovered(size: int, *, snapshot: bool = True) -> Contender:
     """Measure how long it takes until a run of which everything but its last step is done goes on."""
 
     async def contender(folder: Path) -> Measured:
@@ -273,6 +273,11 @@ def _recovered(size: int) -> Contender:
             await blocked.wait()
         is_first = False
         measured = Measured(1)
+        if not snapshot:
+            store = perdure.SQLiteStore(path)
+            await store.open()
+            await store.drop_snapshot("recovered")
+            await store.close()
         engine = perdure.Engine.open(path, graphs=[graph])
         with measured.timed():
             await engine.__aenter__()
@@ -290,7 +295,11 @@ def recovery() -> Benchmark:
     return Benchmark(
         "recovery",
         "from opening the engine to the body that the crash interrupted",
-        {first: _recovered(10_000), "100,000 items done": _recovered(100_000)},
+        {
+            first: _recovered(10_000),
+            "100,000 items done": _recovered(100_000),
+            "100,000 items done, no snapshot": _recovered(100_000, snapshot=False),
+        },
         {first: ("≤ 100 ms", lambda found: found.of[first] <= 100_000)},
         unit="µs",
         rounds=3,

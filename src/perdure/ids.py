@@ -30,6 +30,9 @@ MAX_IDENTIFIER_LENGTH: Final = 200
 
 def prefix(*parts: str) -> bytes:
     """Return the parts, each with its length before it, as the beginning of what is hashed."""
+    text = "".join([f"{len(part)}:{part}" for part in parts])
+    if text.isascii():  # then characters are bytes; this takes half the time
+        return text.encode()
     return b"".join([b"%d:%b" % (len(data), data) for data in (part.encode() for part in parts)])
 
 

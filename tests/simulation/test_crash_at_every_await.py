@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from perdure import Engine, Graph, MemoryStore
+from perdure.engine import snapshots
 from perdure.engine.owner import disappear
+from perdure.kernel.run import Run
 from perdure.testing.invariants import violations
 from random_graphs import Block, Tally, build, evaluate, has_race, random_block
 from simulation.loop import Crash, SimulatedClock, SimulatedLoop
@@ -96,10 +98,10 @@ def crash_everywhere(block: Block, seed: int, limit: int | None = None) -> int:
     return len(places)
 
 
-def test_a_run_survives_a_crash_at_any_await() -> None:
-    cases = 0
-    seed = 0
-    while cases < 1500:
+def crash_graphs(wanted: int) -> int:
+    """Crash random graphs everywhere, until there were enough cases."""
+    cases = seed = 0
+    while cases < wanted:
         seed += 1
         block = random_block(Random(seed), 3, races=seed % 5 == 0)
         reference = Tally()
@@ -107,6 +109,27 @@ def test_a_run_survives_a_crash_at_any_await() -> None:
             evaluate(block, 7, reference)
         if reference.count < 40:
             cases += crash_everywhere(block, seed, limit=60)
+    return cases
+
+
+def test_a_run_survives_a_crash_at_any_await() -> None:
+    assert crash_graphs(1500) >= 1500
+
+
+def test_a_run_survives_a_crash_at_any_await_when_it_is_recovered_from_snapshots(monkeypatch) -> None:
+    loaded = 0
+    load = snapshots.load
+
+    def counted(data: bytes, run: Run) -> None:
+        nonlocal loaded
+        loaded += 1
+        load(data, run)
+
+    monkeypatch.setattr(snapshots, "load", counted)
+    monkeypatch.setattr(snapshots, "WORTHWHILE_BYTES", 1)
+    monkeypatch.setattr(snapshots, "WORTHWHILE_RATIO", 0)
+    assert crash_graphs(1000) >= 1000
+    assert loaded > 500
 
 
 @pytest.mark.campaign

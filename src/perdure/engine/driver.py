@@ -22,6 +22,7 @@ from perdure.engine.executor import Executor
 from perdure.engine.journal import Journal
 from perdure.engine.recovery import rebuild, refold_joins
 from perdure.engine.registered import new_run
+from perdure.engine.snapshots import Snapshots
 from perdure.engine.streams import Stream
 from perdure.engine.values import CodedValues, PlainValues
 from perdure.errors import CodecError
@@ -76,6 +77,7 @@ class Driver:
         self._code = UserCode(graph, flows, values, run.run_id, deps)
         self._wake: asyncio.Future[None] | None = None
         self._stopping = False
+        self._snapshots = Snapshots(durable.store, durable.journal, durable.values) if durable is not None else None
         self._executor = Executor(
             run, graph, flows, values, deps, clock=clock, pools={}, wake=self._wake_up, fetch=self._fetch
         )
@@ -125,6 +127,8 @@ class Driver:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._executor.close()
+                if self._snapshots is not None:
+                    await self._snapshots.close(self.run)
 
     async def _refold(self) -> None:
         if self._durable is not None:
@@ -194,6 +198,8 @@ class Driver:
             leaves = run.status in OVER or isinstance(last, SegmentEnded)
             await self._durable.journal.commit(decision.events, RunUpdate(run.status.value, error), flush=leaves)
         self._act(decision)
+        if self._snapshots is not None:
+            self._snapshots.consider(self.run)
 
     def _act(self, decision: Decision) -> None:
         if decision.stopped:

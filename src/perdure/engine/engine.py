@@ -91,7 +91,7 @@ class Engine:
         self._driven: dict[str, Driven] = {}
         self._owner = appear()
         self._epoch = 0
-        self._saved: set[str] = set()
+        self._plans: dict[str, asyncio.Task[None]] = {}
         self._leases = Leases(store, clock, self._lose)
         self._is_open = False
         self._log = get_logger("perdure.engine")
@@ -227,11 +227,18 @@ class Engine:
         self._check_open()
         mine = self._register(graph)
         run_id = checked_identifier("run id", run_id) if run_id is not None else new_run_id()
-        if graph.fingerprint not in self._saved:
-            await self._store.save_plan(graph.fingerprint, graph.name, graph.plan.encoded())
-            self._saved.add(graph.fingerprint)
+        await self._save_plan(graph)
         await self._create(mine, run_id, inputs, state, self._deps_of(graph, deps), by, durability)
         return self.attach(run_id)
+
+    async def _save_plan(self, graph: Graph[Any, Any, Any, Any]) -> None:
+        """Keep the graph's plan in the store; of many runs that start at once, the first one sees to it."""
+        saving = self._plans.get(graph.fingerprint)
+        if saving is None or (saving.done() and (saving.cancelled() or saving.exception() is not None)):
+            save = self._store.save_plan(graph.fingerprint, graph.name, graph.plan.encoded())
+            saving = self._plans[graph.fingerprint] = asyncio.get_running_loop().create_task(save)
+        if not saving.done():
+            await asyncio.shield(saving)
 
     async def _create(
         self,
@@ -352,13 +359,13 @@ class Engine:
 
     async def _driving(self, driven: Driven, registered: Registered, first: Decision | None) -> None:
         run_id = driven.driver.run.run_id
-        log = self._log.bind(run=run_id, graph=registered.graph.name)
+        about = {"run": run_id, "graph": registered.graph.name}
         try:
             await driven.driver.drive(first)
         except Fenced as error:
-            log.warning("another worker drives the run now", error=str(error))
+            self._log.warning("another worker drives the run now", error=str(error), **about)
         except Exception as error:
-            log.exception("the run can't be driven on")
+            self._log.exception("the run can't be driven on", **about)
             driven.error = error
         finally:
             lease = self._leases.drop(run_id)
@@ -367,7 +374,7 @@ class Engine:
             if lease is not None and status not in OVER:
                 with suppress(StoreError):
                     await asyncio.shield(self._store.release([lease]))
-            log.info("segment ended", status=status.value, seq=driven.driver.run.seq)
+            self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
             driven.over.set_result(None)
 
     def _lose(self, run_id: str) -> None:

@@ -127,11 +127,12 @@ class Executor:
         for future in self._idle:
             if not future.done():
                 future.set_result(None)
-        for runner in self._runners:
-            runner.cancel()
-        runners = {runner for runner in self._runners if runner is not asyncio.current_task()}
+        # A runner without a body ends by itself when it next has its turn, and nothing of the user's depends on when.
+        runners = {runner for runner in self._running.values() if runner is not asyncio.current_task()}
         if not runners:
             return
+        for runner in runners:
+            runner.cancel()
         _, abandoned = await asyncio.wait(runners, timeout=GRACE_S)
         for task_id in self._running:
             if self._running[task_id] in abandoned:
@@ -156,7 +157,7 @@ class Executor:
         cell: list[AttemptContext | None] = [None]
         current_attempt.set(cell)
         clean = contextvars.copy_context()
-        while not self._closed:
+        while True:
             self._standby = False
             count = 0
             until = self._monotonic() + SLICE_S
@@ -189,6 +190,8 @@ class Executor:
                     count = 0
                     await asyncio.sleep(0)
                     until = self._monotonic() + SLICE_S
+            if self._closed:
+                return
             future = asyncio.get_running_loop().create_future()
             self._idle.append(future)
             await future

@@ -33,6 +33,10 @@ class Position(msgspec.Struct):
     seq: int
     head: bytes
     ts: int
+    snapshot: int = 0
+    """How many bytes the last snapshot has; 0 if there is none."""
+    since: int = 0
+    """How many bytes of events have followed it."""
 
 
 class Journal:
@@ -76,6 +80,7 @@ class Journal:
             rows.append(Row(first, count, self.epoch, position.ts, data, head))
             position.seq += count
             position.head = head
+            position.since += len(data)
         return tuple(rows)
 
     async def commit(self, events: Sequence[AnyEvent], update: RunUpdate, *, flush: bool) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from perdure.codec.codec import BlobMissing, Blobs, blob_digest
 from perdure.engine.code import UserCode
 from perdure.engine.journal import Position
+from perdure.engine.snapshots import restored
 from perdure.errors import GraphRuntimeError, StoreCorrupt
 from perdure.events import AnyEvent, JoinClosed, NodeCompleted, ReducerUpdated, RunStarted, decode_events
 from perdure.kernel.apply import apply, check_complete
@@ -23,11 +24,13 @@ PAGE = 512
 async def rebuild(store: Store, info: RunInfo, run: Run, blobs: Blobs) -> Position:
     """Fold a run's log into a run that has nothing applied yet; return where the log stands.
 
+    If there is a snapshot that fits, only what has followed it is read.
+
     Raises:
         StoreCorrupt: a row isn't what was written.
         GraphRuntimeError: an event doesn't fit the graph, or is of a kind this version doesn't know.
     """
-    position = Position(0, chain_start(info.run_id, info.graph), 0)
+    position = await restored(store, info, run) or Position(0, chain_start(info.run_id, info.graph), 0)
     while True:
         rows = await store.read(info.run_id, position.seq, PAGE)
         if not rows:
@@ -65,6 +68,7 @@ def read_row(row: Row, position: Position, run_id: str, location: str) -> list[A
     position.seq += row.count
     position.head = row.hash
     position.ts = row.ts
+    position.since += len(row.events)
     return events
 
 

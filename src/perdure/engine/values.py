@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from perdure.codec.codec import CHUNK_ITEMS, Blobs, Codec, Written
+from perdure.codec.codec import CHUNK_ITEMS, Blobs, Codec, Written, resolved
 from perdure.events import Items, Route, Value
 from perdure.kernel.run import Chunk, Item, Ref, Source
 from perdure.kernel.state.operations import Operation
@@ -182,6 +182,10 @@ class CodedValues:
         assert isinstance(source, Ref)
         return self._codec.read(source.by, source.value, self.blobs)
 
+    def whole(self) -> WholeValues:
+        """Return the same, but with large values written where they are used."""
+        return WholeValues(self._codec)
+
     def _load_item(self, chunk: Chunk, offset: int) -> Any:
         """Return an item: each of those decoded once is handed out once; whoever asks again gets one decoded anew."""
         if chunk.decoded is None:
@@ -207,3 +211,28 @@ class CodedValues:
             operations: list[Operation] = value.value
             return operations
         return self._codec.read_operations(value, self.blobs)
+
+
+class WholeValues:
+    """Values that are written by a codec and stand where they are used, however large: for snapshots."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+
+    def record(self, by: str, value: Any) -> Value:
+        """Return the value as JSON.
+
+        Raises:
+            CodecError: it can't be stored.
+        """
+        blobs = Blobs()
+        return msgspec.Raw(resolved(self._codec.write(by, value, blobs), blobs))
+
+    def record_state(self, value: Any) -> Value:
+        """Return a state as JSON.
+
+        Raises:
+            CodecError: it can't be stored.
+        """
+        blobs = Blobs()
+        return msgspec.Raw(resolved(self._codec.write_state(value, blobs).raw, blobs))

@@ -266,6 +266,10 @@ class Reading(Protocol):
         """Return operations on the state."""
         ...
 
+    def load(self, source: Source) -> Any:
+        """Return what a join had folded when a snapshot was taken."""
+        ...
+
 
 def limit_keys(task: Task) -> tuple[tuple[str, int], ...]:
     """Return the limits a task runs under, each as its key and its capacity."""

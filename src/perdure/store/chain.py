@@ -29,17 +29,18 @@ def chained(head: bytes, run_id: str, first: int, count: int, epoch: int, ts: in
     return _hash(head, run_id.encode(), numbers, events)
 
 
+def snapshot_hash(run_id: str, format: int, fingerprint: str, seq: int, head: bytes, data: bytes) -> bytes:
+    """Return the hash that a snapshot carries."""
+    return _hash(run_id.encode(), b"%d" % format, fingerprint.encode(), b"%d" % seq, head, data)
+
+
 def blob_name(data: bytes) -> str:
     """Return the digest that a blob is kept under: blake2b of its bytes, in hex."""
     return blake2b(data, digest_size=HASH_BYTES).hexdigest()
 
 
 def _hash(*parts: bytes) -> bytes:
-    state = blake2b(digest_size=HASH_BYTES)
-    for part in parts:
-        state.update(b"%d:" % len(part))
-        state.update(part)
-    return state.digest()
+    return blake2b(b"".join([b"%d:%b" % (len(part), part) for part in parts]), digest_size=HASH_BYTES).digest()
 
 
 def verify_row(row: Row, head: bytes, run_id: str, after: int, location: str) -> None:

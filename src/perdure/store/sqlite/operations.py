@@ -65,15 +65,36 @@ class CreateOperation:
             run.update.due_at,
         )
         cursor = connection.execute(QUERIES["insert_run"], fields)
-        created = cursor.rowcount == 1
-        if created:
+        if cursor.rowcount == 1:
             number = cursor.lastrowid
             assert number is not None
             _insert(connection, number, run.rows, run.blobs)
             open_waits(connection, number, run.opened)
+            return self._created(), True
         found = connection.execute(QUERIES["get_run"], (run.run_id,)).fetchall()
         (info,) = checked(run_info, found, self.location)
-        return info, created
+        return info, False
+
+    def _created(self) -> RunInfo:
+        """Return what the view ``runs`` now says of the run."""
+        run, last = self.run, self.run.rows[-1]
+        return RunInfo(
+            run_id=run.run_id,
+            graph=run.graph,
+            fingerprint=run.fingerprint,
+            status=run.update.status,
+            last_seq=last.first + last.count - 1,
+            head=last.hash,
+            epoch=last.epoch,
+            owner=run.owner,
+            lease_until=run.lease_until,
+            created_at=run.created_at,
+            updated_at=last.ts,
+            inputs_digest=run.inputs_digest,
+            state_digest=run.state_digest,
+            error=run.update.error,
+            due_at=run.update.due_at,
+        )
 
     def landed(self, connection: sqlite3.Connection, outcome: Any) -> bool | None:
         """Say whether the run is there with these rows."""

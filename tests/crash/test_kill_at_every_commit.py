@@ -13,12 +13,14 @@ from examples import EXAMPLES
 names = pytest.mark.parametrize("name", [example.name for example in EXAMPLES])
 
 
-def kill_everywhere(zygote: Zygote, folder: Path, name: str, durability: str) -> int:
+def kill_everywhere(
+    zygote: Zygote, folder: Path, name: str, *, durability: str = "sync", times: tuple[str, ...] = ("before", "after")
+) -> int:
     """Kill a program before and after each of its commits in turn; return how often that was."""
     kills = 0
     graph = find(name).build()
     for commit in range(1, 1000):
-        for when in ("before", "after"):
+        for when in times:
             place = folder / f"{commit}-{when}"
             place.mkdir()
             killed, last = kill_and_resume(zygote, place, name, graph, kill=(commit, when), durability=durability)
@@ -33,7 +35,7 @@ def kill_everywhere(zygote: Zygote, folder: Path, name: str, durability: str) ->
 def test_an_example_killed_at_any_commit_ends_as_if_nothing_had_happened(
     zygote: Zygote, tmp_path: Path, name: str
 ) -> None:
-    assert kill_everywhere(zygote, tmp_path, name, "sync") >= 3
+    assert kill_everywhere(zygote, tmp_path, name) >= 3
 
 
 @names
@@ -42,4 +44,4 @@ def test_an_example_that_writes_late_leaves_a_prefix_that_goes_on(
     zygote: Zygote, tmp_path: Path, name: str, durability: str
 ) -> None:
     """What was lost with the process is done again; what was durable isn't."""
-    assert kill_everywhere(zygote, tmp_path, name, durability) >= 3
+    assert kill_everywhere(zygote, tmp_path, name, durability=durability, times=("after",)) >= 1

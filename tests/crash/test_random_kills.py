@@ -86,8 +86,8 @@ class Campaign:
 
     def _death(self, rng: Random, program: Program) -> dict[str, Any]:
         if rng.random() < 0.5:
-            return {"after_s": rng.uniform(0.002, 0.025 + program.size / 2000)}
-        return {"kill": (rng.randrange(1, program.size + 3), rng.choice(["before", "after"]))}
+            return {"after_s": rng.uniform(0.001, 0.015 + program.size / 4000)}
+        return {"kill": (rng.randrange(1, program.size // 2 + 4), rng.choice(["before", "after"]))}
 
     def _notice(self, remains: Remains, loops: set[str], kills: int) -> None:
         """Count what was going on when a process was killed."""

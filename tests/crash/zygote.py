@@ -20,7 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import crash.programs
-from perdure import SQLiteStore, Step
+from perdure import MemoryStore, SQLiteStore, Step
 from random_graphs import Tally
 
 
@@ -109,7 +109,14 @@ def answer_of(reading: int, pid: int, after_s: float | None) -> bytes:
     return data
 
 
+def warm_up() -> None:
+    """Run something, so that what is imported on first use isn't imported in every child."""
+    program = crash.programs.find("random/1")
+    asyncio.run(program.build().run(inputs=program.inputs, state=program.state(), store=MemoryStore()))
+
+
 def serve() -> None:
+    warm_up()
     gc.collect()
     gc.freeze()
     for line in sys.stdin:

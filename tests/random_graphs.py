@@ -17,6 +17,7 @@ from random import Random
 from typing import Any, TypeAlias
 
 from perdure import Graph, GraphBuilder, ReducerContext, StepContext
+from perdure.graph.plan import NodeKind
 
 M = 1000
 
@@ -424,10 +425,19 @@ class _Building:
 
 
 def build(block: Block, *, seed: int = 0, pauses: int = 3, tick_s: float = 0.0) -> Graph[Tally, None, int, int]:
-    """Return the graph of a block; its steps wait for up to ``pauses`` turns of the loop, or ticks if those have a length."""
+    """Return the graph of a block.
+
+    Its steps wait for up to ``pauses`` turns of the loop, or ticks if those have a length. With every third seed its maps
+    have few arms open at a time.
+    """
     building = _Building(seed, pauses, tick_s)
     first, last = building.block(block)
     building.g.add(
         building.g.edge_from(building.g.start_node).to(first), building.g.edge_from(last).to(building.g.end_node)
     )
-    return building.g.build()
+    graph = building.g.build()
+    if seed % 3 == 1:
+        for fork in graph.plan.nodes.values():
+            if fork.kind is NodeKind.MAP:
+                fork.window = 1 + zlib.crc32(f"{seed}/{fork.id}".encode()) % 3
+    return graph

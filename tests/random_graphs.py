@@ -10,12 +10,14 @@ that loops end whatever happens inside of them.
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeAlias
 
 from perdure import Graph, GraphBuilder, ReducerContext, StepContext
+from perdure.graph.plan import NodeKind
 
 M = 1000
 
@@ -82,6 +84,7 @@ class Race:
 
     width: int
     arm: Block
+    streamed: bool
 
 
 Block: TypeAlias = Step | Seq | Broadcast | Map | Grid | Either | Loop | Race
@@ -110,17 +113,32 @@ def random_block(rng: Random, depth: int, *, races: bool = False) -> Block:
     if kind == "loop":
         return Loop(rng.randrange(1, 4), inner())
     if kind == "race":
-        return Race(rng.randrange(2, 5), inner())
+        return Race(rng.randrange(2, 5), inner(), rng.random() < 0.3)
     return Step(rng.randrange(1, 9), rng.randrange(100))
+
+
+def kinds(block: Block) -> set[type]:
+    """Return the kinds of blocks in a block."""
+    parts = [part for part in vars(block).values() if not isinstance(part, int)]
+    flat = [inner for part in parts for inner in (part if isinstance(part, tuple) else (part,))]
+    return {type(block)}.union(*map(kinds, flat))
 
 
 def has_race(block: Block) -> bool:
     """Say whether the result of a block depends on timing."""
-    if isinstance(block, Race):
-        return True
-    parts = [part for part in vars(block).values() if not isinstance(part, int)]
-    flat = [inner for part in parts for inner in (part if isinstance(part, tuple) else (part,))]
-    return any(has_race(inner) for inner in flat)
+    return Race in kinds(block)
+
+
+def size(block: Block) -> int:
+    """Return about how many steps a block runs."""
+    inner = sum(
+        size(part)
+        for value in vars(block).values()
+        for part in (value if isinstance(value, tuple) else (value,))
+        if not isinstance(part, int)
+    )
+    times = getattr(block, "width", 1) * getattr(block, "rows", 1) * getattr(block, "columns", 1)
+    return 1 + inner * times * getattr(block, "times", 1)
 
 
 # --- the reference ---
@@ -193,6 +211,39 @@ def evaluate(block: Block, value: int, tally: Tally) -> int:
     raise TypeError(block)
 
 
+def possible(block: Block, value: int) -> set[int]:
+    """Return everything that a block may give, whoever wins its races."""
+    if isinstance(block, Seq):
+        return {end for middle in possible(block.first, value) for end in possible(block.second, middle)}
+    if isinstance(block, Broadcast):
+        return _combined([possible(arm, value) for arm in block.arms], ordered=block.ordered)
+    if isinstance(block, Map):
+        arms = [possible(block.arm, item(value, index)) for index in range(block.width)]
+        return _combined(arms, ordered=block.ordered)
+    if isinstance(block, Grid):
+        cells = [item(item(value, row), column) for row in range(block.rows) for column in range(block.columns)]
+        return _combined([possible(block.arm, cell) for cell in cells], ordered=False)
+    if isinstance(block, Either):
+        return possible(block.arms[low(value) % len(block.arms)], value)
+    if isinstance(block, Loop):
+        values = {push(value, block.times)}
+        for _ in range(block.times):
+            values = {next_round(end) for begin in values for end in possible(block.body, begin)}
+        return values
+    if isinstance(block, Race):
+        return {end for index in range(block.width) for end in possible(block.arm, item(value, index))}
+    return {work(value, block.a, block.b)}
+
+
+def _combined(arms: list[set[int]], *, ordered: bool) -> set[int]:
+    """Return the sums there may be of one value of each arm, weighed by its place if they are ordered."""
+    sums = {with_low(next(iter(arms[0])), 0)}
+    for place, values in enumerate(arms):
+        weight = place + 1 if ordered else 1
+        sums = {with_low(total, low(total) + weight * low(value)) for total in sums for value in values}
+    return sums
+
+
 # --- the graph ---
 
 
@@ -214,20 +265,25 @@ def _first(ctx: ReducerContext[Tally, Any], current: int | None, arrived: int) -
 
 
 class _Building:
-    def __init__(self, seed: int, pauses: int) -> None:
+    def __init__(self, seed: int, pauses: int, tick_s: float) -> None:
         self.g = GraphBuilder(name="random", state_type=Tally, input_type=int, output_type=int, max_steps=100_000)
         self.count = 0
         self.seed = seed
         self.pauses = pauses
+        self.tick_s = tick_s
 
     def name(self, kind: str) -> str:
         self.count += 1
         return f"{kind}{self.count}"
 
     async def pause(self, ctx: StepContext[Any, Any, Any]) -> None:
-        """Wait for a number of turns of the loop that depends on the task alone; many tasks wait equally long."""
-        for _ in range(Random(f"{self.seed}/{ctx.task_id}").randrange(self.pauses + 1)):
-            await asyncio.sleep(0)
+        """Wait for a number of turns of the loop, or of ticks, that depends on the task alone; many wait equally long."""
+        turns = zlib.crc32(f"{self.seed}/{ctx.task_id}".encode()) % (self.pauses + 1)
+        if self.tick_s:
+            await asyncio.sleep(turns * self.tick_s)
+        else:
+            for _ in range(turns):
+                await asyncio.sleep(0)
 
     def step(self, function: Any) -> Any:
         async def body(ctx: StepContext[Tally, None, int]) -> Any:
@@ -291,17 +347,20 @@ class _Building:
         )
         return head, end
 
+    def items(self, width: int, *, streamed: bool) -> Any:
+        """Return a node that gives out the items of a map, all at once or one by one."""
+        if not streamed:
+            return self.plain(lambda value: [item(value, index) for index in range(width)])
+
+        async def items(ctx: StepContext[Tally, None, int]) -> AsyncIterator[int]:
+            for index in range(width):
+                await self.pause(ctx)
+                yield item(ctx.inputs, index)
+
+        return self.g.stream(items, node_id=self.name("stream"))
+
     def add_map(self, block: Map) -> tuple[Any, Any]:
-        if block.streamed:
-
-            async def items(ctx: StepContext[Tally, None, int]) -> AsyncIterator[int]:
-                for index in range(block.width):
-                    await self.pause(ctx)
-                    yield item(ctx.inputs, index)
-
-            head: Any = self.g.stream(items, node_id=self.name("stream"))
-        else:
-            head = self.plain(lambda value: [item(value, index) for index in range(block.width)])
+        head = self.items(block.width, streamed=block.streamed)
         first, last = self.block(block.arm)
         fork = self.name("map")
         join, end = self.joined(fork, ordered=block.ordered)
@@ -354,7 +413,7 @@ class _Building:
         return head, done
 
     def add_race(self, block: Race) -> tuple[Any, Any]:
-        head = self.plain(lambda value: [item(value, index) for index in range(block.width)])
+        head = self.items(block.width, streamed=block.streamed)
         first, last = self.block(block.arm)
         fork = self.name("map")
         join = self.g.join(_first, initial=None, node_id=self.name("join"), parent_fork_id=fork)
@@ -365,11 +424,20 @@ class _Building:
         return head, join
 
 
-def build(block: Block, *, seed: int = 0, pauses: int = 3) -> Graph[Tally, None, int, int]:
-    """Return the graph of a block."""
-    building = _Building(seed, pauses)
+def build(block: Block, *, seed: int = 0, pauses: int = 3, tick_s: float = 0.0) -> Graph[Tally, None, int, int]:
+    """Return the graph of a block.
+
+    Its steps wait for up to ``pauses`` turns of the loop, or ticks if those have a length. With every third seed its maps
+    have few arms open at a time.
+    """
+    building = _Building(seed, pauses, tick_s)
     first, last = building.block(block)
     building.g.add(
         building.g.edge_from(building.g.start_node).to(first), building.g.edge_from(last).to(building.g.end_node)
     )
-    return building.g.build()
+    graph = building.g.build()
+    if seed % 3 == 1:
+        for fork in graph.plan.nodes.values():
+            if fork.kind is NodeKind.MAP:
+                fork.window = 1 + zlib.crc32(f"{seed}/{fork.id}".encode()) % 3
+    return graph

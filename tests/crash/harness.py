@@ -10,8 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from perdure import Engine, Recorded
-from perdure.events import NodeCompleted
+from perdure import Graph, Recorded, SQLiteStore
+from perdure.engine.history import read_history
+from perdure.engine.recovery import rebuild
+from perdure.engine.registered import new_run, registered
+from perdure.engine.results import recorded_output
+from perdure.engine.values import CodedValues
+from perdure.events import NodeCancelled, NodeCompleted, NodeStarted, RunCompleted
+from perdure.kernel.run import Run
 from perdure.testing.invariants import violations
 
 
@@ -42,38 +48,88 @@ class Zygote:
         self._process.stdout.close()
 
 
-def history(path: Path) -> Sequence[Recorded]:
-    """Return the events of the run in a file; empty if it was never created."""
+class Remains:
+    """What is in a file when a process has died, or ended: the log, verified, and its fold."""
 
-    async def read() -> Sequence[Recorded]:
-        async with Engine.open(path, recover=False) as engine:
-            return await engine.history("run") if await engine.list() else []
+    def __init__(self, path: Path, graph: Graph[Any, Any, Any, Any]) -> None:
+        self.history: Sequence[Recorded] = []
+        self.run: Run | None = None
+        self.output: Any = None
+        if path.exists():
+            asyncio.run(self._read(path, graph))
 
-    return asyncio.run(read())
+    async def _read(self, path: Path, graph: Graph[Any, Any, Any, Any]) -> None:
+        store, values = SQLiteStore(path, synchronous="NORMAL"), CodedValues(registered(graph).codec)
+        await store.open()
+        try:
+            info = await store.get("run")
+            if info is None:
+                return
+            self.history = [recorded async for recorded in read_history(store, info)]
+            self.run = new_run(graph, "run", values)
+            await rebuild(store, info, self.run, values.blobs)
+            if self.history and isinstance(self.history[-1].event, RunCompleted):
+                self.output = await recorded_output(store, info, values)
+        finally:
+            await store.close()
+
+    @property
+    def finished(self) -> set[str]:
+        """The tasks that must never be entered again."""
+        return {r.event.task for r in self.history if isinstance(r.event, NodeCompleted | NodeCancelled)}
+
+    @property
+    def started(self) -> set[tuple[str, int]]:
+        """The attempts that were allowed to begin."""
+        return {(r.event.task, r.event.attempt) for r in self.history if isinstance(r.event, NodeStarted)}
 
 
-def entered(path: Path) -> list[str]:
-    """Return the tasks whose bodies were entered, in order."""
-    return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
+def entered(path: Path) -> list[tuple[str, int]]:
+    """Return the attempts whose bodies were entered, in order."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(task, int(attempt)) for task, attempt in (line.split() for line in lines)]
 
 
-def kill_and_resume(zygote: Zygote, folder: Path, program: str, **how: Any) -> tuple[bool, dict[str, Any]]:
-    """Run a program, kill it, resume it in another process, and check what holds whatever happened.
+class Life:
+    """One run, lived through by several processes."""
+
+    def __init__(self, zygote: Zygote, folder: Path, program: str, graph: Graph[Any, Any, Any, Any]) -> None:
+        self._zygote = zygote
+        self._program = program
+        self._graph = graph
+        self.path, self._entries = folder / "runs.db", folder / "entries"
+        self.remains = Remains(self.path, graph)
+        self.killed = False
+
+    def process(self, durability: str = "sync", **how: Any) -> dict[str, Any]:
+        """Let one process drive the run, be killed or end, and check what holds whatever happened."""
+        before, count = self.remains, len(entered(self._entries))
+        answer = self._zygote.ask(
+            program=self._program, path=str(self.path), entries=str(self._entries), durability=durability, **how
+        )
+        self.killed = answer["killed"]
+        assert "error" not in answer, answer["error"]
+        self.remains = Remains(self.path, self._graph)
+        history, attempts = self.remains.history, entered(self._entries)
+        again = [attempt for attempt in attempts[count:] if attempt[0] in before.finished]
+        assert not again, f"tasks that had ended were entered again: {again}"
+        assert list(history[: len(before.history)]) == list(before.history), "what was recorded has changed"
+        assert violations(history) == []
+        if durability == "sync":
+            assert len(set(attempts)) == len(attempts), "an attempt was entered twice"
+            assert set(attempts) <= self.remains.started, "a body was entered before its start was recorded"
+        return answer
+
+
+def kill_and_resume(
+    zygote: Zygote, folder: Path, program: str, graph: Graph[Any, Any, Any, Any], **how: Any
+) -> tuple[bool, dict[str, Any]]:
+    """Run a program, kill it, and resume it in another process.
 
     Returns:
         Whether it was killed at all, and the answer of the process that ended the run.
     """
-    path, entries = folder / "runs.db", folder / "entries"
-    first = zygote.ask(program=program, path=str(path), entries=str(entries), **how)
-    assert first["killed"] or "error" not in first, first
-    before = history(path)
-    finished = {recorded.event.task for recorded in before if isinstance(recorded.event, NodeCompleted)}
-    count = len(entered(entries))
-    last = zygote.ask(program=program, path=str(path), entries=str(entries), durability=how.get("durability", "sync"))
-    assert "error" not in last, last["error"]
-    again = [task for task in entered(entries)[count:] if task in finished]
-    assert not again, f"finished tasks were entered again: {again}"
-    after = history(path)
-    assert [r.event for r in after[: len(before)]] == [r.event for r in before] or before == after[: len(before)]
-    assert violations(after) == []
-    return first["killed"], last
+    life = Life(zygote, folder, program, graph)
+    life.process(**how)
+    killed = life.killed
+    return killed, life.process(durability=how.get("durability", "sync"))

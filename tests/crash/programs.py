@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from examples import EXAMPLES
+from perdure import Graph, GraphBuilder, StepContext, reduce_sum
+from random_graphs import Block, Tally, build, evaluate, has_race, possible, random_block, size
 
 
 @dataclass(frozen=True)
 class Program:
     """A graph with its inputs, and what its result has to be."""
 
-    build: Any
+    build: Callable[[], Graph[Any, Any, Any, Any]]
     inputs: Any
-    state: Any
-    view: Any
-    is_right: Any
+    state: Callable[[], Any]
+    view: Callable[[Any], Any]
+    is_right: Callable[[Any, Any], bool]
+    size: int = 20
+    """About how many commits it takes."""
+    block: Block | None = None
 
 
 def find(name: str) -> Program:
-    """Return a program by name."""
+    """Return a program by name: that of an example, or ``random/SEED``."""
+    if name == "poison":
+        return Program(poison, 1, lambda: None, lambda given: given, lambda given, state: False)
+    kind, _, seed = name.partition("/")
+    if kind == "random":
+        return random_program(int(seed))
     example = next(example for example in EXAMPLES if example.name == name)
 
     def is_right(result: Any, state: Any) -> bool:
@@ -29,3 +43,57 @@ def find(name: str) -> Program:
         )
 
     return Program(example.build, example.inputs, example.state, example.view, is_right)
+
+
+def poison() -> Graph[Any, Any, Any, Any]:
+    """Return a graph one arm of which takes its process down whenever it runs."""
+    g = GraphBuilder(name="poison", input_type=int, output_type=int)
+
+    @g.step
+    async def split(ctx: StepContext[None, None, int]) -> list[int]:
+        return list(range(5))
+
+    @g.step
+    async def work(ctx: StepContext[None, None, int]) -> int:
+        if ctx.inputs == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return ctx.inputs
+
+    total = g.join(reduce_sum, initial=0)
+    g.add(
+        g.edge_from(g.start_node).to(split),
+        g.edge_from(split).map(fork_id="each").to(work),
+        g.edge_from(work).to(total),
+        g.edge_from(total).to(g.end_node),
+    )
+    return g.build()
+
+
+def random_program(seed: int, *, most: int = 60) -> Program:
+    """Return a random graph of moderate size; a third of them have races, whose winners nobody can foretell."""
+    rng = Random(f"program {seed}")
+    while True:
+        block = random_block(rng, rng.randrange(2, 5), races=seed % 3 == 0)
+        races = has_race(block)
+        if races != (seed % 3 == 0):
+            continue
+        expected = Tally()
+        result = None if races else evaluate(block, 7, expected)
+        if (races and size(block) <= most) or 3 <= expected.count <= most:
+            break
+    values = possible(block, 7)
+
+    def is_right(given: Any, state: Any) -> bool:
+        if races:
+            return given in values
+        return given == result and (state.count, state.total) == (expected.count, expected.total)
+
+    return Program(
+        lambda: build(block, seed=seed),
+        7,
+        Tally,
+        lambda given: given,
+        is_right,
+        2 * (expected.count or size(block)),
+        block,
+    )

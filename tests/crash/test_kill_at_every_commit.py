@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from crash.harness import Zygote, kill_and_resume
+from crash.programs import find
 from examples import EXAMPLES
 
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Zygote]:
-    zygote = Zygote()
-    yield zygote
-    zygote.close()
+names = pytest.mark.parametrize("name", [example.name for example in EXAMPLES])
 
 
-@pytest.mark.parametrize("name", [example.name for example in EXAMPLES])
-def test_an_example_killed_at_any_commit_ends_as_if_nothing_had_happened(
-    zygote: Zygote, tmp_path: Path, name: str
-) -> None:
+def kill_everywhere(
+    zygote: Zygote, folder: Path, name: str, *, durability: str = "sync", times: tuple[str, ...] = ("before", "after")
+) -> int:
+    """Kill a program before and after each of its commits in turn; return how often that was."""
     kills = 0
+    graph = find(name).build()
     for commit in range(1, 1000):
-        for when in ("before", "after"):
-            folder = tmp_path / f"{commit}-{when}"
-            folder.mkdir()
-            killed, last = kill_and_resume(zygote, folder, name, kill=(commit, when))
+        for when in times:
+            place = folder / f"{commit}-{when}"
+            place.mkdir()
+            killed, last = kill_and_resume(zygote, place, name, graph, kill=(commit, when), durability=durability)
             assert last["is_right"], f"killed {when} commit {commit}: {last['result']}"
             kills += killed
         if not killed:
             break
-    assert kills >= 3
+    return kills
+
+
+@names
+def test_an_example_killed_at_any_commit_ends_as_if_nothing_had_happened(
+    zygote: Zygote, tmp_path: Path, name: str
+) -> None:
+    assert kill_everywhere(zygote, tmp_path, name) >= 3
+
+
+@names
+@pytest.mark.parametrize("durability", ["async", "exit"])
+def test_an_example_that_writes_late_leaves_a_prefix_that_goes_on(
+    zygote: Zygote, tmp_path: Path, name: str, durability: str
+) -> None:
+    """What was lost with the process is done again; what was durable isn't."""
+    assert kill_everywhere(zygote, tmp_path, name, durability=durability, times=("after",)) >= 1

@@ -7,8 +7,10 @@ answers are lines of JSON on standard input and output.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
+import select
 import signal
 import sys
 import traceback
@@ -18,7 +20,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import crash.programs
-from perdure import SQLiteStore, Step
+from perdure import MemoryStore, SQLiteStore, Step
+from random_graphs import Tally
 
 
 class KillingStore(SQLiteStore):
@@ -76,16 +79,17 @@ async def run(request: dict[str, Any]) -> dict[str, Any]:
         run_id="run",
         durability=request.get("durability", "sync"),
     )
-    return {"result": repr(program.view(result)), "is_right": program.is_right(result, state), "commits": store.count}
+    return {
+        "result": repr(program.view(result)),
+        "is_right": program.is_right(result, state),
+        "state": [state.count, state.total] if isinstance(state, Tally) else None,
+        "commits": store.count,
+    }
 
 
 def child(request: dict[str, Any], answer: int) -> None:
     code = 1
     try:
-        timer = request.get("after_s")
-        if timer is not None:
-            signal.setitimer(signal.ITIMER_REAL, timer)
-            signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         outcome = asyncio.run(run(request))
         os.write(answer, json.dumps(outcome).encode())
         code = 0
@@ -95,7 +99,26 @@ def child(request: dict[str, Any], answer: int) -> None:
         os._exit(code)
 
 
+def answer_of(reading: int, pid: int, after_s: float | None) -> bytes:
+    """Wait for what a child has to say; kill it when its time has come."""
+    if after_s is not None and not select.select([reading], [], [], after_s)[0]:
+        os.kill(pid, signal.SIGKILL)
+    data = b""
+    while part := os.read(reading, 1 << 16):
+        data += part
+    return data
+
+
+def warm_up() -> None:
+    """Run something, so that what is imported on first use isn't imported in every child."""
+    program = crash.programs.find("random/1")
+    asyncio.run(program.build().run(inputs=program.inputs, state=program.state(), store=MemoryStore()))
+
+
 def serve() -> None:
+    warm_up()
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         request = json.loads(line)
         reading, writing = os.pipe()
@@ -104,9 +127,7 @@ def serve() -> None:
             os.close(reading)
             child(request, writing)
         os.close(writing)
-        data = b""
-        while part := os.read(reading, 1 << 16):
-            data += part
+        data = answer_of(reading, pid, request.get("after_s"))
         os.close(reading)
         _, status = os.waitpid(pid, 0)
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL

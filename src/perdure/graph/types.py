@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import NoneType, UnionType
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Any, Final, Generic, Literal, NotRequired, Required, TypeAlias, TypeVar, Union, get_args, get_origin
 
-from typing_extensions import TypeAliasType, TypeIs, is_typeddict
+from typing_extensions import TypeAliasType, TypeIs, get_type_hints, is_typeddict
 
 from perdure.errors import GraphSetupError
 
@@ -80,7 +80,7 @@ def membership(type_: Any, *, widely: bool = False) -> Callable[[object], bool] 
         return membership(type_.__supertype__, widely=widely)
     plain = origin or type_
     if is_typeddict(plain):
-        keys = plain.__required_keys__
+        keys = _required_keys(plain)
         return lambda value: isinstance(value, dict) and keys <= value.keys()
     if not _is_class(plain):
         raise TypeError(f"{type_!r} can't be matched against: give a class, a Literal or a union of these")
@@ -90,6 +90,19 @@ def membership(type_: Any, *, widely: bool = False) -> Callable[[object], bool] 
         raise TypeError(f"{type_!r} can't be matched against: decorate the protocol with @runtime_checkable") from None
     members = _PROMOTED.get(plain, plain) if widely else plain
     return lambda value: isinstance(value, members)
+
+
+def _required_keys(typed_dict: Any) -> frozenset[str]:
+    """Return the keys a dict of this type must have, also where annotations are strings (Python looks only at types)."""
+    keys: frozenset[str] = typed_dict.__required_keys__
+    try:
+        hints = get_type_hints(typed_dict, include_extras=True)
+    except Exception:  # it names something that can't be found from here
+        return keys
+    marks: dict[str, object] = {name: get_origin(hint) for name, hint in hints.items()}
+    return frozenset(
+        name for name, mark in marks.items() if mark is Required or (name in keys and mark is not NotRequired)
+    )
 
 
 def _any_of(tests: list[Callable[[object], bool] | None]) -> Callable[[object], bool] | None:

@@ -26,7 +26,8 @@ def unknown_ids(plan: Plan, nodes: Mapping[str, Any]) -> list[str]:
     problems = []
     for id_, node in plan.nodes.items():
         original = nodes[id_]
-        if isinstance(original, Join) and (wanted := original.parent_fork_id) is not None and wanted not in forks:
+        if isinstance(original, Join) and original.parent_fork_id not in (None, START_ID, *forks):
+            wanted = original.parent_fork_id
             problems.append(f"join {id_!r}: no fork has the id {wanted!r} of parent_fork_id; the forks are {forks}")
         if node.kind is NodeKind.MAP and node.join is not None and node.join not in joins:
             problems.append(

@@ -52,8 +52,10 @@ def _tested(source: Any, matches: Callable[[Any], bool] | None) -> Callable[[Any
     if matches is not None and (not callable(matches) or iscoroutinefunction(matches)):
         raise GraphSetupError(f"g.match: matches={matches!r:.80} is no plain function of the value")
     try:
-        is_member = membership(source)
+        is_member = membership(source, widely=matches is not None)
     except TypeError as error:
+        if matches is not None:
+            return matches  # it alone can tell
         raise GraphSetupError(f"g.match: {error}") from None
     if is_member is None:
         return matches or (lambda value: True)
@@ -185,7 +187,7 @@ class DecisionBranchBuilder(Generic[StateT_contra, DepsT_contra, OutputT_co, Sou
         return self._with(map_item(fork_id, downstream_join_id, max_concurrency))
 
     def label(
-        self, label: str, /
+        self, label: str
     ) -> DecisionBranchBuilder[StateT_contra, DepsT_contra, OutputT_co, SourceT, HandledT_contra]:
         """Name the edge in renderings."""
         return self._with(LabelItem(text("label", label)))

@@ -249,6 +249,6 @@ class EdgePathBuilder(Generic[StateT_contra, DepsT_contra, OutputT_co]):
         """Change the value on its way."""
         return self._with(transform_item(func))
 
-    def label(self, label: str, /) -> EdgePathBuilder[StateT_contra, DepsT_contra, OutputT_co]:
+    def label(self, label: str) -> EdgePathBuilder[StateT_contra, DepsT_contra, OutputT_co]:
         """Name the edge in renderings."""
         return self._with(LabelItem(text("label", label)))

@@ -5,7 +5,7 @@ Dominators: Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm" (2001)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from perdure.graph.flow import Enter, Flow, Leaf, Pick, Split, Spread, subflows
 from perdure.graph.nodes import START_ID
@@ -109,6 +109,17 @@ class Topology:
                     found.add(source)
                     if source != without:
                         frontier.append(source)
+        return found
+
+    def reached_from(self, sources: Iterable[str]) -> set[str]:
+        """Return the nodes that can be reached from any of the sources; a source itself if it lies on a cycle."""
+        found: set[str] = set()
+        frontier = list(sources)
+        while frontier:
+            for target in self.successors[frontier.pop()]:
+                if target not in found:
+                    found.add(target)
+                    frontier.append(target)
         return found
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import NoneType, UnionType
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Any, Final, Generic, Literal, NotRequired, Required, TypeAlias, TypeVar, Union, get_args, get_origin
 
-from typing_extensions import TypeAliasType, TypeIs, is_typeddict
+from typing_extensions import TypeAliasType, TypeIs, get_type_hints, is_typeddict
 
 from perdure.errors import GraphSetupError
 
@@ -42,11 +42,19 @@ def unwrapped(type_: Any) -> Any:
     return type_
 
 
-def membership(type_: Any) -> Callable[[object], bool] | None:
+_PROMOTED: Final[dict[Any, tuple[type, ...]]] = {float: (float, int), complex: (complex, float, int)}
+"""What type checkers let pass for a type besides its own instances (PEP 484, "The numeric tower")."""
+
+
+def membership(type_: Any, *, widely: bool = False) -> Callable[[object], bool] | None:
     """Return a test that says whether a value is of ``type_``, or None where every value is.
 
     Arguments of generics aren't looked at: ``list[int]`` takes any list. A TypedDict takes a dict that has all its
     required keys.
+
+    Args:
+        type_: the type.
+        widely: whether ``float`` takes ints as well, and ``complex`` both, as they do for a type checker.
 
     Raises:
         TypeError: nothing can be told of a value by this type.
@@ -54,25 +62,25 @@ def membership(type_: Any) -> Callable[[object], bool] | None:
     type_ = unwrapped(type_)
     origin = get_origin(type_)
     if isinstance(type_, TypeAliasType) or isinstance(origin, TypeAliasType):
-        return membership((type_ if origin is None else origin).__value__)
+        return membership((type_ if origin is None else origin).__value__, widely=widely)
     if type_ is Any or type_ is object:
         return None
     if isinstance(type_, TypeVar):
-        return membership(type_.__bound__) if type_.__bound__ is not None else None
+        return membership(type_.__bound__, widely=widely) if type_.__bound__ is not None else None
     if type_ is None or type_ is NoneType:
         return lambda value: value is None
     if origin is Literal:
         choices = get_args(type_)
         return lambda value: any(type(value) is type(choice) and value == choice for choice in choices)
     if origin in (Union, UnionType):
-        return _any_of([membership(member) for member in get_args(type_)])
+        return _any_of([membership(member, widely=widely) for member in get_args(type_)])
     if hasattr(type_, "__metadata__"):
-        return membership(get_args(type_)[0])
+        return membership(get_args(type_)[0], widely=widely)
     if hasattr(type_, "__supertype__"):
-        return membership(type_.__supertype__)
+        return membership(type_.__supertype__, widely=widely)
     plain = origin or type_
     if is_typeddict(plain):
-        keys = plain.__required_keys__
+        keys = _required_keys(plain)
         return lambda value: isinstance(value, dict) and keys <= value.keys()
     if not _is_class(plain):
         raise TypeError(f"{type_!r} can't be matched against: give a class, a Literal or a union of these")
@@ -80,7 +88,21 @@ def membership(type_: Any) -> Callable[[object], bool] | None:
         isinstance(None, plain)
     except TypeError:
         raise TypeError(f"{type_!r} can't be matched against: decorate the protocol with @runtime_checkable") from None
-    return lambda value: isinstance(value, plain)
+    members = _PROMOTED.get(plain, plain) if widely else plain
+    return lambda value: isinstance(value, members)
+
+
+def _required_keys(typed_dict: Any) -> frozenset[str]:
+    """Return the keys a dict of this type must have, also where annotations are strings (Python looks only at types)."""
+    keys: frozenset[str] = typed_dict.__required_keys__
+    try:
+        hints = get_type_hints(typed_dict, include_extras=True)
+    except Exception:  # it names something that can't be found from here
+        return keys
+    marks: dict[str, object] = {name: get_origin(hint) for name, hint in hints.items()}
+    return frozenset(
+        name for name, mark in marks.items() if mark is Required or (name in keys and mark is not NotRequired)
+    )
 
 
 def _any_of(tests: list[Callable[[object], bool] | None]) -> Callable[[object], bool] | None:

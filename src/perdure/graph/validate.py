@@ -26,7 +26,8 @@ def unknown_ids(plan: Plan, nodes: Mapping[str, Any]) -> list[str]:
     problems = []
     for id_, node in plan.nodes.items():
         original = nodes[id_]
-        if isinstance(original, Join) and (wanted := original.parent_fork_id) is not None and wanted not in forks:
+        if isinstance(original, Join) and original.parent_fork_id not in (None, START_ID, *forks):
+            wanted = original.parent_fork_id
             problems.append(f"join {id_!r}: no fork has the id {wanted!r} of parent_fork_id; the forks are {forks}")
         if node.kind is NodeKind.MAP and node.join is not None and node.join not in joins:
             problems.append(
@@ -113,6 +114,9 @@ def structure_problems(plan: Plan, lost: Mapping[str, NodePlan]) -> list[str]:
         problems.append("nothing leads to the end: add an edge .to(g.end_node)")
     dead_ends = [id_ for id_, node in plan.nodes.items() if _is_dead_end(node)]
     escaping = {END_ID, *dead_ends}.union(*(topology.reaching(id_) for id_ in (END_ID, *dead_ends)))
+    # An arm may go round for ever beside others, the first of which to reach the end cancels it.
+    ends_early = plan.end == "first"
+    beside_others = topology.reached_from(id_ for id_, node in plan.nodes.items() if node.is_fork)
     for id_, node in plan.nodes.items():
         if node.is_fork or id_ in (START_ID, END_ID):
             continue
@@ -125,9 +129,10 @@ def structure_problems(plan: Plan, lost: Mapping[str, NodePlan]) -> list[str]:
                 else "add an edge from it, to g.end_node if its value is the result"
             )
             problems.append(f"{node.kind} {id_!r} is a dead end: {way_on}")
-        elif END_ID in reachable and id_ not in escaping:
+        elif END_ID in reachable and id_ not in escaping and not (ends_early and id_ in beside_others):
             problems.append(
-                f"{node.kind} {id_!r} can never reach the end: it only leads into a cycle without a way out"
+                f"{node.kind} {id_!r} can never reach the end: it only leads into a cycle without a way out; add one, as a "
+                "decision in the cycle with a branch that leads out of it"
             )
     return problems
 

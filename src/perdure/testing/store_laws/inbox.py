@@ -113,6 +113,8 @@ class InboxLaws(Laws):
             number = await accept(store, answer(value))
             await write(store, log, closed=["task"], consumed=[number])
             await write(store, log, opened=[wait()])
+        await write(store, log, closed=["task"])
+        assert await store.put(answer(b"2")) == ("closed", None), "nobody answered it the last time"
 
     @law
     async def test_an_answer_outlives_its_wait_being_passed_on(self, store: Store) -> None:

@@ -49,5 +49,5 @@ def _told(plan: Plan, fork: str, id_: str) -> str:
         )
     return (
         f"several arms of {kind} {fork!r} lead to {id_!r}, which runs once for each: put a join before it, or declare it "
-        'with join="all" (or "any", or a number); join="each" says that it is meant'
+        'with join="all" (or "any", or a number)'
     )

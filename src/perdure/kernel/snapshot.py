@@ -32,6 +32,7 @@ from perdure.kernel.run import (
     Feed,
     Instance,
     Item,
+    KeptSignal,
     OpenJoin,
     Origin,
     Phase,
@@ -130,6 +131,7 @@ class SavedTask(_Saved, frozen=True):
     failures: int
     crashes: int
     is_suspect: bool
+    is_uncertain: bool
     due_at: int | None
     is_answered: bool
     escalations: int
@@ -153,7 +155,7 @@ class SavedJoin(_Saved, frozen=True):
     value: Value
     has_value: bool
     kept: tuple[SavedArrival, ...]
-    failed: tuple[tuple[str, ErrorInfo], ...]
+    failed: tuple[tuple[str, ErrorInfo, str], ...]
     count: int
     first: int
     last: int
@@ -177,6 +179,7 @@ class Saved(_Saved, frozen=True):
     placed: int
     state: SavedState
     states: dict[str, SavedState]
+    signals: list[tuple[int, str, Value, str]]
     chunks: list[SavedChunk]
     sources: list[SavedSource]
     instances: list[SavedInstance]
@@ -230,7 +233,8 @@ class _Dump:
             crashes=run.crashes,
             placed=run.placed,
             state=self._state(run.state),
-            states={id_: self._state(state) for id_, state in run.states.items()},
+            states={id_: (self._writing.record("", thaw(own.tree)), own.seq) for id_, own in run.states.items()},
+            signals=[(kept.entry, kept.name, msgspec.Raw(kept.data), kept.by) for kept in run.signals],
             instances=[self._instance(instance) for instance in _instances(run)],
             tasks=[self._task(task) for task in run.tasks.values()],
             ready=[*run.ready, *queued],
@@ -304,6 +308,7 @@ class _Dump:
             failures=task.failures,
             crashes=task.crashes,
             is_suspect=task.is_suspect,
+            is_uncertain=task.is_uncertain,
             due_at=task.due_at,
             is_answered=task.is_answered,
             escalations=task.escalations,
@@ -359,7 +364,7 @@ class _Load:
     def __init__(self, saved: Saved, run: Run) -> None:
         reading = run.reading
         state = Committed(reading.state(saved.state[0]), run.state.declared, saved.state[1])
-        states = {id_: Committed(reading.state(value), seq=seq) for id_, (value, seq) in saved.states.items()}
+        states = {id_: Committed(reading.own_state(value), seq=seq) for id_, (value, seq) in saved.states.items()}
         folded = [
             reading.load(Ref(joined.value, joined.node, 0)) if joined.has_value else msgspec.UNSET
             for joined in saved.joins
@@ -376,6 +381,7 @@ class _Load:
         run.crashes = saved.crashes
         run.placed = saved.placed
         run.state, run.states = state, states
+        run.signals = [KeptSignal(entry, name, bytes(data), by) for entry, name, data, by in saved.signals]
         run.loose_ends, run.failures = [*saved.loose_ends], [*saved.failures]
         run.ends = [(self._sources[value], source) for value, source in saved.ends]
         self._load_instances(saved.instances)
@@ -446,6 +452,7 @@ class _Load:
             failures=saved.failures,
             crashes=saved.crashes,
             is_suspect=saved.is_suspect,
+            is_uncertain=saved.is_uncertain,
             due_at=saved.due_at,
             is_answered=saved.is_answered,
             escalations=saved.escalations,

@@ -14,7 +14,7 @@ from perdure import Graph, Recorded, SQLiteStore
 from perdure.engine.history import read_history
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import new_run, registered
-from perdure.engine.results import recorded_output
+from perdure.engine.results import recorded_outputs
 from perdure.engine.values import CodedValues
 from perdure.events import NodeCancelled, NodeCompleted, NodeStarted, RunCompleted
 from perdure.kernel.run import Run
@@ -69,7 +69,7 @@ class Remains:
             self.run = new_run(graph, "run", values)
             await rebuild(store, info, self.run, values.blobs)
             if self.history and isinstance(self.history[-1].event, RunCompleted):
-                self.output = await recorded_output(store, info, values)
+                self.output = (await recorded_outputs(store, info, values))[0]
         finally:
             await store.close()
 

@@ -54,7 +54,7 @@ class Watching(MemoryStore):
 
     async def append(self, append: Append) -> None:
         await super().append(append)
-        live = self.engine._driven["run"].driver.run
+        live = self.engine.driven("run").driver.run
         assert portrait(await refolded(self, self.graph)) == portrait(live)
         self.compared += 1
 

@@ -78,7 +78,7 @@ class Simulation:
     def die(self) -> None:
         """Let the world know that the last process is dead."""
         self.store.process += 1
-        disappear(self.engine._owner)
+        disappear(self.engine._worker.owner)
         self.loop.bury()
 
 

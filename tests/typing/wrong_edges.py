@@ -201,9 +201,9 @@ graph = g.build()
 
 
 async def run() -> None:
-    await graph.run(state=Other(), deps=Deps(), inputs=1)  # type: ignore[arg-type]
-    await graph.run(state=State(), deps=Other(), inputs=1)  # type: ignore[arg-type]
-    await graph.run(state=State(), deps=Deps(), inputs="")  # type: ignore[arg-type]
+    await graph.run(state=Other(), deps=Deps(), inputs=1)  # type: ignore[call-overload]
+    await graph.run(state=State(), deps=Other(), inputs=1)  # type: ignore[call-overload]
+    await graph.run(state=State(), deps=Deps(), inputs="")  # type: ignore[call-overload]
     number: int = await graph.run(state=State(), deps=Deps(), inputs=1)  # type: ignore[assignment]
     print(number)
 

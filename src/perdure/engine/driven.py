@@ -40,9 +40,9 @@ class Driven:
         if self.error is not None:
             raise self.error
 
-    def output(self) -> Any:
-        """Return the output of a run that is complete."""
-        return self.driver.output()
+    def outputs(self) -> list[Any]:
+        """Return every value that reached the end of a run that is complete."""
+        return self.driver.outputs()
 
 
 def noted(exception: BaseException, run: Run) -> BaseException:

@@ -9,32 +9,39 @@ decision, the run in memory is ahead of its log: it is discarded, and rebuilt if
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor as Pool
 from typing import Any
 
 import anyio
 import msgspec
 
 from perdure.codec.codec import BlobMissing
+from perdure.engine.alarm import Alarm
 from perdure.engine.clock import Clock
 from perdure.engine.code import UserCode
 from perdure.engine.evaluate import Flows
 from perdure.engine.executor import Executor
-from perdure.engine.journal import Journal
+from perdure.engine.journal import NOTHING, Beside, Journal
 from perdure.engine.recovery import rebuild, refold_joins
 from perdure.engine.registered import new_run
 from perdure.engine.snapshots import Snapshots
 from perdure.engine.streams import Stream
 from perdure.engine.values import CodedValues, PlainValues
-from perdure.errors import CodecError
-from perdure.events import RunFailed, SegmentEnded, SegmentStarted
+from perdure.engine.waiting import request_in, wait_of, waits_touched
+from perdure.errors import CodecError, GraphRuntimeError
+from perdure.events import WAITS, AnyEvent, RunFailed, SegmentEnded, SegmentStarted
 from perdure.graph.graph import Graph
-from perdure.kernel.decide import Happening, decide, hand_back, take_over
+from perdure.kernel.decide import Happening, decide, hand_back, rest_of, take_over
 from perdure.kernel.deciding import ArrivalFailed, Decision
 from perdure.kernel.describe import describe
-from perdure.kernel.results import Failed, Result
-from perdure.kernel.run import Run
-from perdure.kernel.status import OVER
-from perdure.store.port import RunUpdate, Store
+from perdure.kernel.results import Delivery, Failed, Request, Result
+from perdure.kernel.run import Phase, Run
+from perdure.kernel.status import OVER, Status
+from perdure.store.port import RunUpdate, Store, Wait
+
+REST_S = 1.0
+"""A run that waits for longer is let go of, and rebuilt when it is woken."""
 
 
 class Durable(msgspec.Struct):
@@ -45,8 +52,22 @@ class Durable(msgspec.Struct):
     values: CodedValues
 
 
+def noted(exception: BaseException | None, notes: Sequence[str]) -> BaseException | None:
+    """Add to an exception what the log notes on it."""
+    for note in notes if exception is not None else ():
+        if exception is not None and note not in getattr(exception, "__notes__", ()):
+            exception.add_note(note)
+    return exception
+
+
+def first_waits(run: Run, events: Sequence[AnyEvent], now: int) -> tuple[Wait, ...]:
+    """Return the waits that are open after the first commit of a run."""
+    tasks = [run.tasks.get(task) for task in waits_touched(events, frozenset())]
+    return tuple(wait_of(run, task, now) for task in tasks if task is not None and task.phase is Phase.WAITING)
+
+
 class Driver:
-    """Drives one run from where it is to its end.
+    """Drives one run from where it is to its end, or until there is nothing to do but wait.
 
     Attributes:
         run: the run as it is.
@@ -63,6 +84,7 @@ class Driver:
         segment: SegmentStarted,
         clock: Clock,
         durable: Durable | None,
+        pools: Mapping[str, Pool] | None = None,
     ) -> None:
         self.run = run
         self.exception: BaseException | None = None
@@ -74,12 +96,17 @@ class Driver:
         self._clock = clock
         self._exceptions: dict[str, BaseException] = {}
         self._durable = durable
+        self._snapshots = Snapshots(durable.store, durable.journal, durable.values) if durable is not None else None
         self._code = UserCode(graph, flows, values, run.run_id, deps)
         self._wake: asyncio.Future[None] | None = None
+        self._alarm = Alarm(clock, self._wake_up)
         self._stopping = False
-        self._snapshots = Snapshots(durable.store, durable.journal, durable.values) if durable is not None else None
+        self._has_mail = False
+        self._deliveries: list[Delivery] = []
+        self._requests: list[Request] = []
+        self._open_waits: set[str] = set()
         self._executor = Executor(
-            run, graph, flows, values, deps, clock=clock, pools={}, wake=self._wake_up, fetch=self._fetch
+            run, graph, flows, values, deps, clock=clock, pools=pools or {}, wake=self._wake_up, fetch=self._fetch
         )
 
     def _wake_up(self) -> None:
@@ -91,48 +118,91 @@ class Driver:
             data = await self._durable.store.blob(self.run.run_id, digest)
             self._durable.values.blobs.add(digest, data)
 
-    def output(self) -> Any:
-        """Return the output of a run that is complete, a copy at each call."""
-        value, _ = self.run.ends[0]
-        return self._values.load(value)
+    def outputs(self) -> list[Any]:
+        """Return every value that reached the end of a run that is complete, copies at each call."""
+        ends = self.run.ends if self.run.plan.end == "all" else self.run.ends[:1]
+        return [self._values.load(value) for value, _ in ends]
 
     def stop(self) -> None:
         """Ask the driver to hand the run back, so that it can be driven elsewhere or later."""
         self._stopping = True
         self._wake_up()
 
+    def nudge(self) -> None:
+        """Ask the driver to look into the run's inbox."""
+        self._has_mail = True
+        self._wake_up()
+
     async def drive(self, first: Decision | None = None) -> None:
-        """Drive the run until it is over or has been handed back.
+        """Drive the run until it is over, stands still, waits, or has been handed back.
 
         Args:
             first: what has been decided and committed already, for a run that was just created.
 
         Raises:
             StoreError: an event couldn't be recorded; nothing that depends on it was done.
+            GraphRuntimeError: it waits for somebody who can't reach it.
         """
         try:
             if first is None:
                 await self._refold()
+                await self._look_into_inbox(self._durable is not None)
                 await self._carry_out(await self._decided([], taking_over=True))
             else:
+                self._note_waits(first.events)
                 self._act(first)
-            while self.run.status not in OVER and not self._stopping:
-                if not self._executor.results:
+            while self.run.status is Status.RUNNING and not self._stopping:
+                if self._executor.results or self._has_mail or self._alarm.is_due(self.run):
+                    await self._look_into_inbox(self._has_mail)
+                    await self._carry_out(await self._decided(self._collected()))
+                elif self._may_rest():
+                    await self._hand_back(WAITS)
+                else:
                     self._wake = asyncio.get_running_loop().create_future()
+                    self._alarm.set(self.run)
                     await self._wake
-                    continue
-                await self._carry_out(await self._decided(self._collected()))
-            if self.run.status not in OVER:
-                await self._carry_out(hand_back(self.run, SegmentEnded(self._segment.worker, "stopped"), self._code))
+            if self.run.status is Status.RUNNING:
+                await self._hand_back("stopped")
         finally:
+            self._alarm.cancel()
             with anyio.CancelScope(shield=True):
                 await self._executor.close()
                 if self._snapshots is not None:
                     await self._snapshots.close(self.run)
 
+    def _may_rest(self) -> bool:
+        """Say whether there is nothing to do for so long that the run needn't be kept in memory."""
+        if rest_of(self.run) != "waiting":
+            return False
+        due_at = self.run.next_alarm()
+        if self._durable is None:
+            if due_at is None:
+                raise GraphRuntimeError(
+                    f"run {self.run.run_id!r} waits for somebody, and a run in memory can't be reached: give it a store"
+                )
+            return False
+        return due_at is None or due_at - self._clock.now() > REST_S * 1e6
+
+    async def _hand_back(self, reason: str) -> None:
+        await self._carry_out(hand_back(self.run, SegmentEnded(self._segment.worker, reason), self._code))
+
     async def _refold(self) -> None:
         if self._durable is not None:
             await refold_joins(self.run, self._code, self._durable.store, self._durable.values.blobs)
+            self._open_waits = {task.id for task in self.run.tasks.values() if task.phase is Phase.WAITING}
+
+    async def _look_into_inbox(self, has_mail: bool) -> None:
+        """Read what has come in; it is taken out by the commit that records what came of it."""
+        if not has_mail or self._durable is None:
+            return
+        self._has_mail = False
+        self._deliveries, self._requests = [], []
+        for entry in await self._durable.store.inbox(self.run.run_id):
+            if entry.kind in ("pause", "cancel"):
+                self._requests.append(request_in(entry))
+            else:
+                task = entry.key if entry.kind == "answer" else ""
+                self._deliveries.append(Delivery(entry.number, task, entry.key, entry.value, entry.by))
 
     def _collected(self) -> list[Result]:
         """Take what has been reported since the last decision."""
@@ -156,11 +226,12 @@ class Driver:
         """Decide; where user code raises, discard what was decided and decide again, knowing that it raises."""
         broken: dict[str, Exception] = {}
         while True:
-            happening = Happening(self._clock.now(), list(results), broken=broken)
+            happening = Happening(self._clock.now(), list(results), self._deliveries, self._requests, broken)
             try:
                 if taking_over:
-                    return take_over(self.run, self._segment, happening, self._code)
-                return decide(self.run, happening, self._code)
+                    decision = take_over(self.run, self._segment, happening, self._code)
+                else:
+                    decision = decide(self.run, happening, self._code)
             except BlobMissing as missing:
                 await self._rebuild()
                 await self._fetch(missing.digest)
@@ -174,6 +245,10 @@ class Driver:
                     broken[failed.join] = error
                 else:
                     results[results.index(known)] = Failed(known.task, known.attempt, describe(error), error)
+            else:
+                self._deliveries = []
+                self._requests = [request for request in self._requests if request.entry not in decision.consumed]
+                return decision
 
     async def _rebuild(self) -> None:
         """Discard the run in memory and fold its log again."""
@@ -192,14 +267,41 @@ class Driver:
         run = self.run
         last = decision.events[-1] if decision.events else None
         if isinstance(last, RunFailed):
-            self.exception = decision.exception or self._exceptions.get(last.task)
+            self.exception = noted(decision.exception or self._exceptions.get(last.task), last.error.notes)
         if self._durable is not None and decision.events:
             error = f"{last.error.type}: {last.error.message}" if isinstance(last, RunFailed) else ""
-            leaves = run.status in OVER or isinstance(last, SegmentEnded)
-            await self._durable.journal.commit(decision.events, RunUpdate(run.status.value, error), flush=leaves)
+            leaves = run.status is not Status.RUNNING or isinstance(last, SegmentEnded)
+            due_at = run.next_alarm() if run.status is Status.WAITING else None
+            opened, closed = self._waits_changed(decision.events)
+            beside = NOTHING
+            if opened or closed or decision.consumed or leaves:
+                beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in OVER)
+            update = RunUpdate(run.status.value, error, due_at)
+            await self._durable.journal.commit(decision.events, update, beside, flush=leaves)
         self._act(decision)
         if self._snapshots is not None:
             self._snapshots.consider(self.run)
+
+    def _waits_changed(self, events: Sequence[AnyEvent]) -> tuple[tuple[Wait, ...], tuple[str, ...]]:
+        """Return the waits that a decision has opened, or handed on, and those it has ended."""
+        before = set(self._open_waits)
+        touched = self._note_waits(events)
+        if not touched:
+            return (), ()
+        now = self._clock.now()
+        opened = tuple(wait_of(self.run, self.run.tasks[task], now) for task in touched if task in self._open_waits)
+        return opened, tuple(task for task in touched if task in before and task not in self._open_waits)
+
+    def _note_waits(self, events: Sequence[AnyEvent]) -> list[str]:
+        """Note which tasks wait now; return those whose waits have changed."""
+        touched = waits_touched(events, self._open_waits)
+        for task_id in touched:
+            task = self.run.tasks.get(task_id)
+            if task is not None and task.phase is Phase.WAITING:
+                self._open_waits.add(task_id)
+            else:
+                self._open_waits.discard(task_id)
+        return touched
 
     def _act(self, decision: Decision) -> None:
         if decision.stopped:

@@ -5,63 +5,47 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from hashlib import blake2b
+from concurrent.futures import Executor as Pool
+from datetime import datetime, timedelta
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
-import msgspec
 
-from perdure.codec.codec import BlobMissing, blob_digest, resolved
+from perdure.engine.answering import Answering
 from perdure.engine.clock import Clock, SystemClock
-from perdure.engine.code import UserCode
 from perdure.engine.driven import Driven
-from perdure.engine.driver import Driver, Durable
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded, read_history
-from perdure.engine.journal import Journal, Position
-from perdure.engine.leases import Leases
-from perdure.engine.logging import get_logger
-from perdure.engine.owner import appear, disappear, is_provably_dead
 from perdure.engine.recovery import rebuild
-from perdure.engine.registered import Registered, new_run, registered
-from perdure.engine.results import recorded_failure, recorded_output
+from perdure.engine.registered import new_run
+from perdure.engine.results import recorded_failure, recorded_outputs
+from perdure.engine.starting import Starting, create_run
 from perdure.engine.values import CodedValues
+from perdure.engine.waiting import Waiting
+from perdure.engine.worker import Worker
 from perdure.errors import (
-    Fenced,
     GraphRuntimeError,
-    GraphSetupError,
     RunCancelled,
     RunConflict,
     RunInterrupted,
     RunNotFound,
     RunPaused,
     RunStalled,
-    StoreCorrupt,
-    StoreError,
 )
-from perdure.events import Durability, RunStarted, SegmentStarted
-from perdure.graph.flow import Spread
+from perdure.events import Durability
 from perdure.graph.graph import Graph
-from perdure.graph.types import MISSING, Missing
-from perdure.ids import START_TASK, checked_identifier
-from perdure.kernel.decide import Happening, start, take_over
-from perdure.kernel.deciding import ArrivalFailed, Decision
+from perdure.graph.types import MISSING
+from perdure.graph.wait import microseconds, since_1970
+from perdure.ids import checked_identifier
 from perdure.kernel.run import Run
 from perdure.kernel.status import OVER, Status
-from perdure.store.chain import chain_start
-from perdure.store.port import NewRun, RunInfo, RunUpdate, Store
+from perdure.store.port import RunInfo, Store
 from perdure.store.sqlite.store import SQLiteStore
-from perdure.version import __version__
 
 InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
-
-CLAIM_PAGE = 100
-POLL_S = 0.05
-"""How often a run that is driven by another process is looked at."""
 
 
 class Engine:
@@ -77,26 +61,17 @@ class Engine:
         *,
         deps: Any,
         deps_for: Mapping[str, Callable[[], Any]],
+        executors: Mapping[str, Pool],
         recover: bool,
         durability: Durability,
         clock: Clock,
     ) -> None:
         self._store = store
         self._clock = clock
-        self._deps = deps
-        self._deps_for = dict(deps_for)
-        self._recover = recover
         self._durability: Durability = durability
-        self._graphs: dict[str, Registered] = {}
-        self._driven: dict[str, Driven] = {}
-        self._owner = appear()
-        self._epoch = 0
         self._plans: dict[str, asyncio.Task[None]] = {}
-        self._leases = Leases(store, clock, self._lose)
-        self._is_open = False
-        self._log = get_logger("perdure.engine")
-        for graph in graphs:
-            self._register(graph)
+        self._worker = Worker(store, clock, graphs, deps=deps, deps_for=deps_for, pools=executors, recovers=recover)
+        self._answering = Answering(self._worker)
 
     @classmethod
     def open(
@@ -106,6 +81,7 @@ class Engine:
         *,
         deps: Any = MISSING,
         deps_for: Mapping[str, Callable[[], Any]] | None = None,
+        executors: Mapping[str, Pool] | None = None,
         recover: bool = True,
         durability: Durability = "sync",
         clock: Clock | None = None,
@@ -114,22 +90,25 @@ class Engine:
 
         Args:
             store: the path of an SQLite file, made if it isn't there, or a store.
-            graphs: the graphs whose runs are recovered; others can be started too.
+            graphs: the graphs whose runs are recovered, and woken when they are due; others can be started too.
             deps: dependencies for the steps of all graphs.
             deps_for: for single graphs, by name, a function that makes the dependencies of a run.
-            recover: whether runs that a crash has left behind are driven on, on entry.
+            executors: where plain functions can run that name one: ``@g.step(executor="gpu")``.
+            recover: whether runs that a crash has left behind are driven on, on entry and later.
             durability: ``"sync"`` makes every decision durable before anything is done about it; ``"async"`` and
                 ``"exit"`` are faster and may lose the last events of a run in a crash.
             clock: another clock, for tests.
 
         Raises:
             GraphBuildingError: values of a graph can't be stored.
+            GraphSetupError: two graphs have one name, or an executor is missing.
         """
         return cls(
             store if not isinstance(store, str | PathLike) else SQLiteStore(store),
             graphs,
             deps=deps,
             deps_for=deps_for or {},
+            executors=executors or {},
             recover=recover,
             durability=durability,
             clock=clock or SystemClock(),
@@ -140,11 +119,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         await self._store.open()
         try:
-            self._epoch = await self._store.next_epoch()
-            self._is_open = True
-            self._leases.begin()
-            if self._recover:
-                await self.recover()
+            await self._worker.open()
         except BaseException:
             await self._shut()
             raise
@@ -158,39 +133,12 @@ class Engine:
     async def _shut(self) -> None:
         """Hand back what is being driven, and close the store."""
         with anyio.CancelScope(shield=True):
-            self._is_open = False
-            for driven in self._driven.values():
-                driven.driver.stop()
-            tasks = [driven.task for driven in self._driven.values() if driven.task is not None]
-            if tasks:
-                await asyncio.wait(tasks)
-            await self._leases.end()
+            await self._worker.close()
             await self._store.close()
-            disappear(self._owner)
 
-    def _register(self, graph: Graph[Any, Any, Any, Any]) -> Registered:
-        known = self._graphs.get(graph.name)
-        if known is not None and known.graph is graph:
-            return known
-        if known is not None and known.graph.fingerprint != graph.fingerprint:
-            raise GraphSetupError(
-                f"this engine knows another graph by the name {graph.name!r}: give each graph a name of its own, "
-                "GraphBuilder(name=…)"
-            )
-        mine = self._graphs[graph.name] = registered(graph)
-        return mine
-
-    def _deps_of(self, graph: Graph[Any, Any, Any, Any], given: Any = MISSING) -> Any:
-        if not isinstance(given, Missing):
-            return given
-        factory = self._deps_for.get(graph.name)
-        if factory is not None:
-            return factory()
-        return None if isinstance(self._deps, Missing) else self._deps
-
-    def _lacks_deps(self, graph: Graph[Any, Any, Any, Any]) -> bool:
-        needs = graph.deps_type not in (None, type(None), object, Any)
-        return needs and isinstance(self._deps, Missing) and graph.name not in self._deps_for
+    def _check_open(self) -> None:
+        if not self._worker.is_open:
+            raise GraphRuntimeError("this engine isn't open: use it inside `async with Engine.open(…) as engine`")
 
     # --- starting ---
 
@@ -204,6 +152,8 @@ class Engine:
         run_id: str | None = None,
         by: str = "",
         durability: Durability | None = None,
+        deadline: timedelta | datetime | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> RunHandle[OutputT]:
         """Start a run and drive it; the run exists, durably, when this returns.
 
@@ -218,17 +168,27 @@ class Engine:
             run_id: the id, 1 to 200 printable characters; made up if it isn't given.
             by: who starts the run, for the record.
             durability: another mode than the engine's.
+            deadline: how long the run may take, or until when; it fails with ``DeadlineExceeded`` if it isn't over then.
+            tags: texts by which the run can be told apart, for the record.
 
         Raises:
             RunConflict: the id is taken by a run of another graph or with other inputs.
             CodecError: the inputs or the state can't be stored.
+            GraphSetupError: an argument is of a wrong type.
             StoreError: the store can't be used.
         """
         self._check_open()
-        mine = self._register(graph)
+        mine = self._worker.register(graph)
         run_id = checked_identifier("run id", run_id) if run_id is not None else new_run_id()
         await self._save_plan(graph)
-        await self._create(mine, run_id, inputs, state, self._deps_of(graph, deps), by, durability)
+        given = self._worker.deps_of(graph, deps)
+        mode = durability or self._durability
+        starting = Starting(
+            run_id, inputs, state, given, by, mode, deadline_at(deadline, self._clock), dict(tags or {})
+        )
+        info, digest, created = await create_run(self._worker, mine, starting)
+        if not created:
+            await self._attach(graph, info, digest, given)
         return self.attach(run_id)
 
     async def _save_plan(self, graph: Graph[Any, Any, Any, Any]) -> None:
@@ -240,150 +200,16 @@ class Engine:
         if not saving.done():
             await asyncio.shield(saving)
 
-    async def _create(
-        self,
-        registered: Registered,
-        run_id: str,
-        inputs: Any,
-        state: Any,
-        deps: Any,
-        by: str,
-        durability: Durability | None,
-    ) -> None:
-        graph, values = registered.graph, CodedValues(registered.codec)
-        mode = durability or self._durability
-        recorded = values.record("__start__", inputs)
-        digest = _digest(resolved(recorded, values.blobs))
-        written = values.record_state(state)
-        started = RunStarted(
-            graph=graph.name,
-            fingerprint=graph.fingerprint,
-            inputs=recorded,
-            inputs_digest=digest,
-            state=written,
-            state_digest=_digest(bytes(written.raw)),
-            by=by,
-            durability=mode,
-        )
-        run, decision, drives = self._first_decision(registered, run_id, values, deps, started, inputs)
-        position = Position(0, chain_start(run_id, graph.name), 0)
-        journal = Journal(self._store, run_id, self._epoch, position, self._clock, values.blobs, mode)
-        rows = journal.rows(decision.events)
-        created_at = rows[0].ts
-        new = NewRun(
-            run_id=run_id,
-            graph=graph.name,
-            fingerprint=graph.fingerprint,
-            created_at=created_at,
-            inputs_digest=digest,
-            state_digest=started.state_digest,
-            rows=rows,
-            update=RunUpdate(run.status.value),
-            blobs=dict(values.blobs.unsaved),
-            owner=self._owner,
-            lease_until=self._leases.until(),
-        )
-        info, created = await self._store.create(new)
-        if not created:
-            await self._attach(registered, info, digest, deps)
-            return
-        values.blobs.save()
-        self._leases.add(run_id, self._epoch)
-        driver = Driver(
-            run,
-            graph,
-            registered.flows,
-            values,
-            deps,
-            self._segment(graph),
-            self._clock,
-            Durable(self._store, journal, values),
-        )
-        self._drive(driver, registered, decision if drives else None)
-
-    def _first_decision(
-        self, registered: Registered, run_id: str, values: CodedValues, deps: Any, started: RunStarted, inputs: Any
-    ) -> tuple[Run, Decision, bool]:
-        """Decide on a new run, as far as possible in one commit; say whether that includes the first tasks."""
-        graph = registered.graph
-        for ahead in (True, False):
-            run = new_run(graph, run_id, values)
-            code = UserCode(graph, registered.flows, values, run_id, deps)
-            now = self._clock.now()
-            decision = start(run, *self._with_items(registered, code, started, inputs, values), now, code)
-            if not ahead:
-                break
-            try:
-                first = take_over(run, self._segment(graph), Happening(now), code)
-            except (ArrivalFailed, BlobMissing):
-                continue
-            decision.events += first.events
-            decision.started, decision.stopped, decision.exception = first.started, first.stopped, first.exception
-            return run, decision, True
-        return run, decision, False
-
-    def _with_items(
-        self, registered: Registered, code: UserCode, started: RunStarted, inputs: Any, values: CodedValues
-    ) -> tuple[RunStarted, Any]:
-        """Where the inputs are mapped right away, record them as items and not twice."""
-        flow = registered.graph.plan.nodes["__start__"].flow
-        if not isinstance(flow, Spread) or registered.flows.calls_user_code(flow):
-            return started, None
-        begun = code.pass_value(START_TASK, "__start__", inputs)
-        if begun is None:
-            return started, None
-        values.blobs.unsaved.pop(blob_digest(started.inputs) or "", None)
-        return msgspec.structs.replace(started, inputs=values.nothing), begun
-
-    async def _attach(self, registered: Registered, info: RunInfo, digest: str, deps: Any) -> None:
-        if info.graph != registered.graph.name or info.inputs_digest != digest:
-            what = f"of graph {info.graph!r}" if info.graph != registered.graph.name else "with other inputs"
+    async def _attach(self, graph: Graph[Any, Any, Any, Any], info: RunInfo, digest: str, deps: Any) -> None:
+        if info.graph != graph.name or info.inputs_digest != digest:
+            what = f"of graph {info.graph!r}" if info.graph != graph.name else "with other inputs"
             raise RunConflict(
                 f"there is a run {info.run_id!r} already, {what}: use another run_id, or the same inputs to attach to it",
                 run_id=info.run_id,
             )
-        if Status(info.status) in OVER or info.run_id in self._driven:
-            return
-        await self._claim_one(registered, info, deps)
-
-    # --- driving ---
-
-    def _segment(self, graph: Graph[Any, Any, Any, Any]) -> SegmentStarted:
-        worker = f"{self._owner.host}:{self._owner.pid}:{self._owner.id}"
-        return SegmentStarted(worker, __version__, graph.fingerprint)
-
-    def _drive(self, driver: Driver, registered: Registered, first: Decision | None) -> None:
-        driven = self._driven[driver.run.run_id] = Driven(driver)
-        name = f"perdure-{driver.run.run_id}"
-        driven.task = asyncio.get_running_loop().create_task(self._driving(driven, registered, first), name=name)
-
-    async def _driving(self, driven: Driven, registered: Registered, first: Decision | None) -> None:
-        run_id = driven.driver.run.run_id
-        about = {"run": run_id, "graph": registered.graph.name}
-        try:
-            await driven.driver.drive(first)
-        except Fenced as error:
-            self._log.warning("another worker drives the run now", error=str(error), **about)
-        except Exception as error:
-            self._log.exception("the run can't be driven on", **about)
-            driven.error = error
-        finally:
-            lease = self._leases.drop(run_id)
-            del self._driven[run_id]
-            status = driven.driver.run.status
-            if lease is not None and status not in OVER:
-                with suppress(StoreError):
-                    await asyncio.shield(self._store.release([lease]))
-            self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
-            driven.over.set_result(None)
-
-    def _lose(self, run_id: str) -> None:
-        """Stop driving a run whose lease is lost, without another word into its log."""
-        driven = self._driven.get(run_id)
-        if driven is not None and driven.task is not None:
-            driven.task.cancel()
-
-    # --- recovery ---
+        if Status(info.status) not in OVER:
+            self._worker.known[info.run_id] = deps
+            await self._worker.claim_one(info, deps)
 
     async def recover(self) -> int:
         """Drive on the runs of this engine's graphs that nobody drives; return how many.
@@ -391,74 +217,113 @@ class Engine:
         Runs whose owner is known to be dead are taken at once, others when their lease has run out.
         """
         self._check_open()
-        graphs = [name for name, known in self._graphs.items() if not self._lacks_deps(known.graph)]
-        if not graphs:
-            return 0
-        for info in await self._store.orphans(self._clock.now()):
-            if info.graph in graphs and info.owner is not None and is_provably_dead(info.owner):
-                await self._store.expire(info.run_id, info.epoch)
-        count = 0
-        while True:
-            claimed = await self._store.claim(
-                self._owner, graphs=graphs, now=self._clock.now(), until=self._leases.until(), limit=CLAIM_PAGE
-            )
-            for info in claimed:
-                registered = self._graphs[info.graph]
-                count += await self._resume(registered, info, self._deps_of(registered.graph))
-            if len(claimed) < CLAIM_PAGE:
-                return count
+        return await self._worker.recover()
 
-    async def _claim_one(self, registered: Registered, info: RunInfo, deps: Any) -> None:
-        """Drive a run on if nobody else does."""
-        if info.owner is not None and is_provably_dead(info.owner):
-            await self._store.expire(info.run_id, info.epoch)
-        claimed = await self._store.claim(
-            self._owner, graphs=(), now=self._clock.now(), until=self._leases.until(), limit=1, run_id=info.run_id
-        )
-        for mine in claimed:
-            await self._resume(registered, mine, deps)
+    # --- from outside ---
 
-    async def _resume(self, registered: Registered, info: RunInfo, deps: Any) -> bool:
-        """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that."""
-        graph, values = registered.graph, CodedValues(registered.codec)
-        log = self._log.bind(run=info.run_id, graph=info.graph)
-        try:
-            if info.fingerprint != graph.fingerprint:
-                raise GraphRuntimeError(
-                    f"run {info.run_id!r} was started with graph {graph.name!r} of fingerprint {info.fingerprint[:12]}, and "
-                    f"this process has {graph.fingerprint[:12]}"
-                )
-            run = new_run(graph, info.run_id, values)
-            position = await rebuild(self._store, info, run, values.blobs)
-        except (GraphRuntimeError, StoreCorrupt) as error:
-            log.error("the run is stalled", reason=str(error))
-            await self._store.park(info.run_id, info.epoch, Status.STALLED.value, str(error))
-            return False
-        journal = Journal(self._store, info.run_id, info.epoch, position, self._clock, values.blobs, run.durability)
-        self._leases.add(info.run_id, info.epoch)
-        driver = Driver(
-            run,
-            graph,
-            registered.flows,
-            values,
-            deps,
-            self._segment(graph),
-            self._clock,
-            Durable(self._store, journal, values),
-        )
-        log.info("run recovered", seq=run.seq)
-        self._drive(driver, registered, None)
-        return True
+    async def waiting(
+        self, run_id: str | None = None, *, assignee: str | None = None, kind: str | None = None, limit: int = 100
+    ) -> Sequence[Waiting]:
+        """Return what runs wait for, the oldest first.
+
+        Args:
+            run_id: only this run.
+            assignee: only what this person is asked.
+            kind: only ``"human"``, ``"signal"`` or ``"sleep"``.
+            limit: how many at most.
+        """
+        self._check_open()
+        return await self._answering.waiting(run_id, assignee=assignee, kind=kind, limit=limit)
+
+    async def respond(self, run_id: str, task_id: str, value: Any, *, by: str = "") -> None:
+        """Answer a task that waits for a person; when this returns the answer is durable.
+
+        Args:
+            run_id: the run.
+            task_id: the task, as :meth:`waiting` names it.
+            value: the answer, of the form's type or as plain data of its shape.
+            by: who answers, for the record.
+
+        Raises:
+            AnswerRefused: it doesn't fit the form, the task doesn't wait, or somebody has answered it differently.
+            RunNotFound: there is no such run.
+        """
+        self._check_open()
+        await self._answering.respond(run_id, task_id, value, by)
+
+    async def signal(self, run_id: str, name: str, payload: Any = None, *, by: str = "") -> None:
+        """Send a signal to a run; when this returns it is durable, and kept until somebody waits for it.
+
+        Args:
+            run_id: the run.
+            name: the name of the signal.
+            payload: what comes with it.
+            by: who sends it, for the record.
+
+        Raises:
+            AnswerRefused: the payload doesn't fit what the graph expects, or the run is over.
+            RunNotFound: there is no such run.
+        """
+        self._check_open()
+        await self._answering.signal(run_id, name, payload, by)
+
+    async def pause(self, run_id: str, *, by: str = "", reason: str = "", now: bool = False) -> None:
+        """Let a run stand still until it is resumed; when this returns the request is durable.
+
+        Args:
+            run_id: the run.
+            by: who wants that, for the record.
+            reason: why, for the record.
+            now: whether bodies that run are interrupted; else they finish first.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunConflict: it is over.
+        """
+        self._check_open()
+        await self._answering.request(run_id, "pause", by, reason, now=now)
+
+    async def cancel(self, run_id: str, *, by: str = "", reason: str = "") -> None:
+        """End a run for good; when this returns the request is durable.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunConflict: it is over.
+        """
+        self._check_open()
+        await self._answering.request(run_id, "cancel", by, reason)
+
+    async def resume(self, run_id: str, *, by: str = "", reason: str = "") -> RunHandle[Any]:
+        """Let a paused run go on, driven by this engine.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunConflict: it isn't paused, or is driven elsewhere.
+            RunStalled: this engine wasn't given its graph.
+        """
+        self._check_open()
+        await self._answering.resume(run_id, by, reason)
+        return self.attach(run_id)
+
+    async def retry(
+        self, run_id: str, *, by: str = "", reason: str = "", max_steps: int | None = None
+    ) -> RunHandle[Any]:
+        """Let a failed run go on: what failed, was interrupted or never ran runs now, what finished doesn't.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunConflict: it hasn't failed.
+            RunStalled: this engine wasn't given its graph.
+        """
+        self._check_open()
+        await self._answering.retry(run_id, by, reason, max_steps)
+        return self.attach(run_id)
 
     # --- reading ---
 
-    def _check_open(self) -> None:
-        if not self._is_open:
-            raise GraphRuntimeError("this engine isn't open: use it inside `async with Engine.open(…) as engine`")
-
     def attach(self, run_id: str) -> RunHandle[Any]:
         """Return a handle of a run that exists, without driving it."""
-        return RunHandle(self, run_id, self._driven.get(run_id))
+        return RunHandle(self, run_id, self._worker.driven.get(run_id))
 
     async def get(self, run_id: str) -> RunInfo:
         """Return what the store knows of a run.
@@ -502,29 +367,39 @@ class Engine:
         info = await self.get(run_id)
         return [recorded async for recorded in read_history(self._store, info)]
 
-    async def ended(self, run_id: str) -> RunInfo:
-        """Wait until a run that another process drives has ended, or can't go on; return what is known of it.
+    def driven(self, run_id: str) -> Driven | None:
+        """Return what drives a run in this process, or None."""
+        return self._worker.driven.get(run_id)
+
+    async def change_of(self, run_id: str) -> Driven | None:
+        """Wait until something may have changed about a run that isn't driven here.
+
+        Returns:
+            What drives it, or has just driven it, if that is here.
 
         Raises:
-            RunInterrupted: this engine is closed before that.
+            RunInterrupted: this engine is closed.
         """
-        while True:
-            info = await self.get(run_id)
-            if Status(info.status) in OVER or info.status in (Status.PAUSED, Status.STALLED):
-                return info
-            await self._clock.sleep(POLL_S)
-            if not self._is_open:
-                raise RunInterrupted(f"run {run_id!r} is unfinished, and this engine is closed", run_id=run_id)
+        driven = await self._worker.change_of(run_id) if self._worker.is_open else None
+        if driven is None and not self._worker.is_open:
+            raise RunInterrupted(f"run {run_id!r} is unfinished, and this engine is closed", run_id=run_id)
+        return driven
 
-    async def recorded_result(self, info: RunInfo) -> Any:
-        """Return the output of a run from its log.
+    async def recorded_outputs(self, info: RunInfo) -> Sequence[Any]:
+        """Return every value that reached the end of a run, from its log; the first is the result.
 
         Raises:
             RunError: there is none; the class says why.
         """
         run_id, status = info.run_id, Status(info.status)
         if status is Status.COMPLETED:
-            return await self._recorded_output(info)
+            mine = self._worker.graphs.get(info.graph)
+            if mine is None:
+                raise RunStalled(
+                    f"the output of run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given",
+                    run_id=run_id,
+                )
+            return await recorded_outputs(self._store, info, CodedValues(mine.codec))
         if status is Status.FAILED:
             raise await recorded_failure(self._store, info)
         if status is Status.CANCELLED:
@@ -533,22 +408,13 @@ class Engine:
             raise RunPaused(f"run {run_id!r} is paused: resume it to go on", run_id=run_id)
         raise RunStalled(f"run {run_id!r} is stalled: {info.error}", run_id=run_id)
 
-    async def _recorded_output(self, info: RunInfo) -> Any:
-        registered = self._graphs.get(info.graph)
-        if registered is None:
-            raise RunStalled(
-                f"the output of run {info.run_id!r} is of graph {info.graph!r}, which this engine wasn't given",
-                run_id=info.run_id,
-            )
-        return await recorded_output(self._store, info, CodedValues(registered.codec))
-
     async def committed_state(self, run_id: str) -> Any:
         """Return a run's committed state, as a tree, from its log."""
         return (await self._folded(run_id)).state.tree
 
     async def _folded(self, run_id: str) -> Run:
         info = await self.get(run_id)
-        registered = self._graphs.get(info.graph)
+        registered = self._worker.graphs.get(info.graph)
         if registered is None or registered.graph.fingerprint != info.fingerprint:
             raise RunStalled(f"run {run_id!r} is of a graph that this engine wasn't given", run_id=run_id)
         values = CodedValues(registered.codec)
@@ -562,5 +428,14 @@ def new_run_id() -> str:
     return secrets.token_hex(8)
 
 
-def _digest(data: bytes | msgspec.Raw) -> str:
-    return blake2b(data, digest_size=16).hexdigest()
+def deadline_at(deadline: timedelta | datetime | None, clock: Clock) -> int | None:
+    """Return when a run has to be over, in microseconds since 1970.
+
+    Raises:
+        GraphSetupError: it is of a wrong type, or has no time zone.
+    """
+    if deadline is None:
+        return None
+    if isinstance(deadline, timedelta):
+        return clock.now() + microseconds("deadline", deadline)
+    return since_1970("deadline", deadline)

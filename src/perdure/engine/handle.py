@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure.engine.driven import Driven
+from perdure.engine.waiting import Waiting
 from perdure.kernel.state.tree import thaw
-from perdure.kernel.status import Status
+from perdure.kernel.status import OVER, Status
 from perdure.store.port import RunInfo
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
 
 OutputT = TypeVar("OutputT")
+
+_STILL = OVER | {Status.PAUSED, Status.STALLED}
+"""The statuses in which nothing happens any more by itself."""
 
 
 class RunHandle(Generic[OutputT]):
@@ -50,19 +55,87 @@ class RunHandle(Generic[OutputT]):
             Exception: what a step raised, if that happened in this process.
             RunFailed: the run has failed elsewhere, or earlier.
             RunCancelled: it was cancelled.
+            RunPaused: it stands still until it is resumed.
             RunStalled: it can't be driven on by the graphs of this process.
             RunInterrupted: this engine has stopped driving it.
         """
-        result: OutputT
-        if self._driven is not None:
-            await asyncio.shield(self._driven.over)
-            self._driven.raise_error()
-            if self._driven.is_complete:
-                result = self._driven.output()
-                return result
-        info = await self._engine.ended(self._run_id)
-        result = await self._engine.recorded_result(info)
+        result: OutputT = (await self.outputs())[0]
         return result
+
+    async def outputs(self) -> Sequence[Any]:
+        """Wait for the end of the run and return every value that reached it, in order; the first is the result.
+
+        There is more than one only with ``GraphBuilder(end="all")``.
+
+        Raises:
+            Exception: as for :meth:`result`.
+        """
+        await self._come_to(_STILL)
+        if self._driven is not None and self._driven.is_complete:
+            return self._driven.outputs()
+        return await self._engine.recorded_outputs(await self.info())
+
+    async def until_waiting(self) -> Sequence[Waiting]:
+        """Wait until all that is left to do in the run is to wait, or until it is over; return what it waits for.
+
+        Raises:
+            Exception: as for :meth:`result`, if the run has failed.
+        """
+        status = await self._come_to(_STILL | {Status.WAITING})
+        return await self.waiting() if status is Status.WAITING else []
+
+    async def _come_to(self, statuses: frozenset[Status]) -> Status:
+        """Wait until the run is in one of some statuses, and nobody here drives it."""
+        while True:
+            driven = self._engine.driven(self._run_id) or self._driven
+            if driven is not None:
+                self._driven = driven
+                await asyncio.shield(driven.over)
+                driven.raise_error()
+                if driven.is_complete:
+                    return Status.COMPLETED
+            status = await self.status()
+            if status in statuses:
+                return status
+            self._driven = self._engine.driven(self._run_id) or await self._engine.change_of(self._run_id)
+
+    # --- from outside ---
+
+    async def waiting(self) -> Sequence[Waiting]:
+        """Return what the run waits for, the oldest first."""
+        return await self._engine.waiting(self._run_id)
+
+    async def respond(self, task_id: str, value: Any, *, by: str = "") -> None:
+        """Answer a task that waits for a person; see :meth:`Engine.respond`.
+
+        Raises:
+            AnswerRefused: it doesn't fit the form, the task doesn't wait, or somebody has answered it differently.
+        """
+        await self._engine.respond(self._run_id, task_id, value, by=by)
+
+    async def signal(self, name: str, payload: Any = None, *, by: str = "") -> None:
+        """Send a signal to the run; see :meth:`Engine.signal`.
+
+        Raises:
+            AnswerRefused: the payload doesn't fit what the graph expects, or the run is over.
+        """
+        await self._engine.signal(self._run_id, name, payload, by=by)
+
+    async def pause(self, *, by: str = "", reason: str = "", now: bool = False) -> None:
+        """Let the run stand still until it is resumed; see :meth:`Engine.pause`.
+
+        Raises:
+            RunConflict: it is over.
+        """
+        await self._engine.pause(self._run_id, by=by, reason=reason, now=now)
+
+    async def cancel(self, *, by: str = "", reason: str = "") -> None:
+        """End the run for good; see :meth:`Engine.cancel`.
+
+        Raises:
+            RunConflict: it is over.
+        """
+        await self._engine.cancel(self._run_id, by=by, reason=reason)
 
     async def state(self) -> Any:
         """Return a copy of the run's committed state."""

@@ -18,7 +18,7 @@ from perdure.engine.clock import Clock
 from perdure.errors import StoreError
 from perdure.events import AnyEvent, Durability
 from perdure.store.chain import chained
-from perdure.store.port import Append, Row, RunUpdate, Store
+from perdure.store.port import Append, Row, RunUpdate, Store, Wait
 
 ROW_BYTES = 1 << 20
 """A commit of more is split into several rows of the same transaction."""
@@ -37,6 +37,18 @@ class Position(msgspec.Struct):
     """How many bytes the last snapshot has; 0 if there is none."""
     since: int = 0
     """How many bytes of events have followed it."""
+
+
+class Beside(msgspec.Struct, frozen=True):
+    """What a commit changes beside the log."""
+
+    opened: tuple[Wait, ...] = ()
+    closed: tuple[str, ...] = ()
+    consumed: tuple[int, ...] = ()
+    release: bool = False
+
+
+NOTHING = Beside()
 
 
 class Journal:
@@ -83,12 +95,13 @@ class Journal:
             position.since += len(data)
         return tuple(rows)
 
-    async def commit(self, events: Sequence[AnyEvent], update: RunUpdate, *, flush: bool) -> None:
+    async def commit(self, events: Sequence[AnyEvent], update: RunUpdate, beside: Beside, *, flush: bool) -> None:
         """Record events.
 
         Args:
             events: what was decided.
             update: what it changes in the run's row.
+            beside: what it changes in the run's waits, inbox and lease.
             flush: whether to wait until everything is durable, whatever the mode.
 
         Raises:
@@ -96,7 +109,18 @@ class Journal:
         """
         after = self.position.seq
         rows = self.rows(events)
-        append = Append(self._run_id, self.epoch, after, rows, update, dict(self._blobs.unsaved))
+        append = Append(
+            self._run_id,
+            self.epoch,
+            after,
+            rows,
+            update,
+            dict(self._blobs.unsaved),
+            opened=beside.opened,
+            closed=beside.closed,
+            consumed=beside.consumed,
+            release=beside.release,
+        )
         self._blobs.save()
         if self._durability == "sync":
             await self._store.append(append)
@@ -137,11 +161,30 @@ class Journal:
                 blobs.update(append.blobs)
             rows = tuple(row for append in waiting for row in append.rows)
             first, last = waiting[0], waiting[-1]
-            merged = Append(self._run_id, self.epoch, first.after, rows, last.update, blobs)
+            merged = Append(
+                self._run_id,
+                self.epoch,
+                first.after,
+                rows,
+                last.update,
+                blobs,
+                opened=tuple(
+                    wait for append in waiting for wait in append.opened if _stays(wait.task, append, waiting)
+                ),
+                closed=tuple(task for append in waiting for task in append.closed),
+                consumed=tuple(number for append in waiting for number in append.consumed),
+                release=last.release,
+            )
             try:
                 await self._store.append(merged)
             except StoreError as error:
                 self._failed = error
+
+
+def _stays(task: str, opened_in: Append, appends: Sequence[Append]) -> bool:
+    """Say whether a wait that one of several commits opens is still open after the last of them."""
+    later = appends[appends.index(opened_in) + 1 :]
+    return not any(task in append.closed for append in later)
 
 
 def _parts(events: Sequence[AnyEvent]) -> list[tuple[int, bytes]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import Executor as Pool
 from os import PathLike
 from typing import Any
 
 import anyio
 
+from perdure.engine.bodies import check_executors
 from perdure.engine.clock import SystemClock
 from perdure.engine.code import UserCode
 from perdure.engine.driven import noted
@@ -15,10 +18,10 @@ from perdure.engine.engine import Engine, new_run_id
 from perdure.engine.evaluate import flows_of
 from perdure.engine.registered import new_run
 from perdure.engine.values import PlainValues
-from perdure.errors import NoResult
+from perdure.errors import GraphSetupError, NoResult
 from perdure.events import Durability, RunStarted, SegmentStarted
 from perdure.graph.graph import Graph
-from perdure.graph.runtime import provide
+from perdure.graph.runtime import Until, provide
 from perdure.ids import checked_identifier
 from perdure.kernel.decide import start
 from perdure.kernel.state.restore import restore
@@ -40,23 +43,33 @@ class LocalRuntime:
         store: str | PathLike[str] | Store | None,
         run_id: str | None,
         durability: Durability,
+        executors: Mapping[str, Pool] | None,
+        until: Until,
     ) -> Any:
-        """Run a graph to its end and return its output."""
+        """Run a graph to its end and return its output; or until it waits, and return what it waits for."""
+        if until not in ("end", "waiting"):
+            raise GraphSetupError(f'until={until!r:.80} is not one of "end", "waiting"')
+        if until == "waiting" and store is None:
+            raise GraphSetupError('until="waiting" needs a store=, from which the run can go on')
         if run_id is not None:
             checked_identifier("run id", run_id)
         if store is None:
-            return await _run_in_memory(graph, state, deps, inputs, run_id or new_run_id())
-        return await _run_on_store(graph, state, deps, inputs, store, run_id, durability)
+            check_executors(graph, executors or {})
+            return await _run_in_memory(graph, state, deps, inputs, run_id or new_run_id(), executors or {})
+        engine = Engine.open(store, recover=False, durability=durability, executors=executors)
+        return await _run_on_store(engine, graph, state, deps, inputs, run_id, until)
 
 
-async def _run_in_memory(graph: Graph[Any, Any, Any, Any], state: Any, deps: Any, inputs: Any, run_id: str) -> Any:
+async def _run_in_memory(
+    graph: Graph[Any, Any, Any, Any], state: Any, deps: Any, inputs: Any, run_id: str, pools: Mapping[str, Pool]
+) -> Any:
     values, flows = PlainValues(), flows_of(graph)
     run = new_run(graph, run_id, values)
     code = UserCode(graph, flows, values, run_id, deps)
     started = RunStarted(graph.name, graph.fingerprint, inputs, "", state)
     clock = SystemClock()
     start(run, started, None, clock.now(), code)
-    driver = Driver(run, graph, flows, values, deps, SegmentStarted("memory", ""), clock, None)
+    driver = Driver(run, graph, flows, values, deps, SegmentStarted("memory", ""), clock, None, pools)
     try:
         await driver.drive()
     except BaseException as error:
@@ -75,18 +88,18 @@ async def _run_in_memory(graph: Graph[Any, Any, Any, Any], state: Any, deps: Any
 
 
 async def _run_on_store(
+    engine: Engine,
     graph: Graph[Any, Any, Any, Any],
     state: Any,
     deps: Any,
     inputs: Any,
-    store: str | PathLike[str] | Store,
     run_id: str | None,
-    durability: Durability,
+    until: Until,
 ) -> Any:
-    async with Engine.open(store, recover=False, durability=durability) as engine:
+    async with engine:
         handle = await engine.start(graph, inputs=inputs, state=state, deps=deps, run_id=run_id)
         try:
-            return await handle.result()
+            return await handle.result() if until == "end" else await handle.until_waiting()
         finally:
             if state is not None:
                 with anyio.CancelScope(shield=True):

@@ -50,6 +50,18 @@ async def rebuild(store: Store, info: RunInfo, run: Run, blobs: Blobs) -> Positi
     return position
 
 
+async def position_of(store: Store, info: RunInfo) -> Position:
+    """Return where the log of a run stands, to append to it without folding it.
+
+    Raises:
+        StoreCorrupt: its end isn't what was written.
+    """
+    rows = await store.read(info.run_id, info.last_seq - 1, 1)
+    if not rows or rows[0].first + rows[0].count - 1 != info.last_seq:
+        raise StoreCorrupt(f"run {info.run_id!r}: the end of the log is missing", location=store.location)
+    return Position(info.last_seq, rows[0].hash, rows[0].ts)
+
+
 def read_row(row: Row, position: Position, run_id: str, location: str) -> list[AnyEvent]:
     """Verify a row, count the position on and return its events.
 

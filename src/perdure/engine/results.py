@@ -9,6 +9,7 @@ from perdure.engine.values import CodedValues
 from perdure.errors import RunFailed as RunFailedError
 from perdure.errors import StoreCorrupt
 from perdure.events import (
+    Answered,
     AnyEvent,
     JoinClosed,
     NodeCompleted,
@@ -16,18 +17,19 @@ from perdure.events import (
     RunCompleted,
     RunFailed,
     RunStarted,
+    SignalReceived,
     decode_events,
 )
 from perdure.kernel.run import Ref
 from perdure.store.port import RunInfo, Store
 
 
-async def recorded_output(store: Store, info: RunInfo, values: CodedValues) -> Any:
-    """Return the output of a completed run."""
+async def recorded_outputs(store: Store, info: RunInfo, values: CodedValues) -> list[Any]:
+    """Return every value that reached the end of a completed run, in order."""
     completed = await _event_at(store, info, info.last_seq)
     if not isinstance(completed, RunCompleted):
         raise StoreCorrupt(f"run {info.run_id!r} is completed, and its last event isn't", location=store.location)
-    return await _value_of(store, info, values, completed.outputs[0])
+    return [await _value_of(store, info, values, output) for output in completed.outputs]
 
 
 async def _value_of(store: Store, info: RunInfo, values: CodedValues, output: Output) -> Any:
@@ -36,7 +38,7 @@ async def _value_of(store: Store, info: RunInfo, values: CodedValues, output: Ou
         event = await _event_at(store, info, output.seq)
         if isinstance(event, NodeCompleted):
             value = event.output
-        elif isinstance(event, JoinClosed):
+        elif isinstance(event, JoinClosed | Answered | SignalReceived):
             value = event.value
         elif isinstance(event, RunStarted):
             value = event.inputs

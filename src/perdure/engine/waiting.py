@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence, Set
+from typing import Any, Literal
 
 import msgspec
 
 from perdure.engine.context import AttemptContext
 from perdure.errors import GraphRuntimeError, GraphSetupError
-from perdure.graph.wait import Wait, microseconds, since_1970
-from perdure.kernel.results import Parked
-from perdure.kernel.run import Task
+from perdure.events import (
+    Answered,
+    AnyEvent,
+    Escalated,
+    NodeCancelled,
+    NodeCompleted,
+    NodeFailed,
+    SignalReceived,
+    TimerFired,
+    WaitOpened,
+)
+from perdure.graph.wait import Wait as WaitNode
+from perdure.graph.wait import microseconds, since_1970
+from perdure.kernel.results import Parked, Request
+from perdure.kernel.run import Run, Task
+from perdure.store.port import Entry, Wait
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -43,7 +57,71 @@ class Waiting(msgspec.Struct, frozen=True):
     due_at: int | None
 
 
-def parked(wait: Wait[Any, Any, Any, Any], task: Task, context: AttemptContext, now: int) -> Parked:
+_WAIT_EVENTS = frozenset(
+    {WaitOpened, Answered, SignalReceived, TimerFired, Escalated, NodeCancelled, NodeFailed, NodeCompleted}
+)
+
+
+def waits_touched(events: Sequence[AnyEvent], known: Set[str]) -> list[str]:
+    """Return the tasks whose waits may have begun, changed or ended with these events."""
+    touched: dict[str, None] = {}
+    for event in events:
+        if isinstance(event, WaitOpened) or (type(event) in _WAIT_EVENTS and event.task in known):  # type: ignore[union-attr]
+            touched[event.task] = None  # type: ignore[union-attr]
+    return list(touched)
+
+
+def wait_of(run: Run, task: Task, now: int) -> Wait:
+    """Return what the store keeps of a wait."""
+    plan = task.node.wait
+    assert plan is not None
+    return Wait(
+        run.run_id,
+        task.id,
+        task.node.id,
+        plan.kind.value,
+        plan.name,
+        task.title,
+        task.assignee,
+        bytes(plan.schema) if plan.schema is not None else b"null",
+        now,
+        task.due_at,
+        task.shown_path,
+    )
+
+
+def waiting_of(wait: Wait) -> Waiting:
+    """Return what is told of a wait."""
+    return Waiting(
+        wait.run_id,
+        wait.task,
+        wait.node,
+        wait.kind,
+        wait.name,
+        wait.title,
+        wait.assignee,
+        msgspec.json.decode(wait.schema),
+        wait.path,
+        wait.opened_at,
+        wait.due_at,
+    )
+
+
+def request_in(entry: Entry) -> Request:
+    """Return what somebody wants of a run, from its inbox."""
+    details = msgspec.json.decode(entry.value, type=RequestDetails)
+    verb: Literal["pause", "cancel"] = "cancel" if entry.kind == "cancel" else "pause"
+    return Request(entry.number, verb, entry.by, details.reason, details.now)
+
+
+class RequestDetails(msgspec.Struct, frozen=True):
+    """What is said with a request, as it stands in the inbox."""
+
+    reason: str = ""
+    now: bool = False
+
+
+def parked(wait: WaitNode[Any, Any, Any, Any], task: Task, context: AttemptContext, now: int) -> Parked:
     """Return what the code of a wait says: who is asked what, and until when.
 
     Raises:

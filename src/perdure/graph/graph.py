@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor as Pool
 from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from perdure.errors import GraphRuntimeError
 from perdure.events import Durability
@@ -14,10 +15,11 @@ from perdure.graph.nodes import AnyNode
 from perdure.graph.paths import EdgePath
 from perdure.graph.plan import Plan
 from perdure.graph.render import Direction, render
-from perdure.graph.runtime import runtime
+from perdure.graph.runtime import Until, runtime
 from perdure.graph.types import DepsT_contra, InputT_contra, OutputT_co, StateT_contra
 
 if TYPE_CHECKING:
+    from perdure.engine.waiting import Waiting
     from perdure.store.port import Store
 
 
@@ -63,6 +65,34 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         """A hash of the structure; a run goes on only with a graph whose structure fits what it has recorded."""
         return self.plan.fingerprint
 
+    @overload
+    async def run(
+        self,
+        *,
+        state: StateT_contra = ...,
+        deps: DepsT_contra = ...,
+        inputs: InputT_contra = ...,
+        store: str | PathLike[str] | Store | None = None,
+        run_id: str | None = None,
+        durability: Durability = "sync",
+        executors: Mapping[str, Pool] | None = None,
+        until: Literal["end"] = "end",
+    ) -> OutputT_co: ...
+
+    @overload
+    async def run(
+        self,
+        *,
+        state: StateT_contra = ...,
+        deps: DepsT_contra = ...,
+        inputs: InputT_contra = ...,
+        store: str | PathLike[str] | Store,
+        run_id: str | None = None,
+        durability: Durability = "sync",
+        executors: Mapping[str, Pool] | None = None,
+        until: Literal["waiting"],
+    ) -> Sequence[Waiting]: ...
+
     async def run(
         self,
         *,
@@ -72,7 +102,9 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         store: str | PathLike[str] | Store | None = None,
         run_id: str | None = None,
         durability: Durability = "sync",
-    ) -> OutputT_co:
+        executors: Mapping[str, Pool] | None = None,
+        until: Until = "end",
+    ) -> Any:
         """Run the graph to its end and return its output.
 
         Without a store everything stays in memory, and any Python object will do for values. With one the run is
@@ -86,6 +118,9 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             store: the path of an SQLite file, made if it isn't there, or an open store.
             run_id: the id of the run, 1 to 200 printable characters; made up if it isn't given.
             durability: when events are made durable; see the reference on durability for what each mode can lose.
+            executors: where plain functions run that name one.
+            until: ``"waiting"`` returns as soon as all that is left to do is to wait, with the list of what the run waits
+                for; an empty list says that it is over.
 
         Raises:
             Exception: whatever a step raised, unwrapped, with the run and the task added as a note.
@@ -95,10 +130,17 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             CodecError: with a store, a value can't be stored.
             StoreError: the store can't be used.
         """
-        result: OutputT_co = await runtime().run(
-            self, state=state, deps=deps, inputs=inputs, store=store, run_id=run_id, durability=durability
+        return await runtime().run(
+            self,
+            state=state,
+            deps=deps,
+            inputs=inputs,
+            store=store,
+            run_id=run_id,
+            durability=durability,
+            executors=executors,
+            until=until,
         )
-        return result
 
     def run_sync(
         self,

@@ -6,8 +6,10 @@ it is imported, which importing ``perdure`` does; nothing on the floors below kn
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from concurrent.futures import Executor as Pool
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from perdure.errors import GraphRuntimeError
 from perdure.events import Durability
@@ -15,6 +17,10 @@ from perdure.events import Durability
 if TYPE_CHECKING:
     from perdure.graph.graph import Graph
     from perdure.store.port import Store
+
+
+Until: TypeAlias = Literal["end", "waiting"]
+"""How far a run goes before its caller goes on: to its end, or until all that is left to do is to wait."""
 
 
 class Runtime(Protocol):
@@ -31,6 +37,8 @@ class Runtime(Protocol):
         store: str | PathLike[str] | Store | None,
         run_id: str | None,
         durability: Durability,
+        executors: Mapping[str, Pool] | None,
+        until: Until,
     ) -> Any:
         """Run a graph to its end and return its output."""
         ...

@@ -199,7 +199,9 @@ def _change(run: Run, state: Committed, change: ev.Change) -> None:
 
 
 def _wait_opened(run: Run, event: ev.WaitOpened) -> None:
-    enter_phase(run, run.tasks[event.task], Phase.WAITING, event.due_at)
+    task = run.tasks[event.task]
+    task.title, task.assignee = event.title, event.assignee
+    enter_phase(run, task, Phase.WAITING, event.due_at)
 
 
 def _answered(run: Run, event: ev.Answered | ev.SignalReceived) -> None:
@@ -232,6 +234,7 @@ def _timer_fired(run: Run, event: ev.TimerFired) -> None:
 def _escalated(run: Run, event: ev.Escalated) -> None:
     task = run.tasks[event.task]
     task.escalations += 1
+    task.assignee = event.assignee
     enter_phase(run, task, Phase.WAITING, event.due_at)
 
 

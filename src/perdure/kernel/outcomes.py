@@ -118,6 +118,9 @@ def deliver(deciding: Deciding, deliveries: Iterable[Delivery]) -> None:
             task = run.tasks.get(delivery.task)
             if task is not None and task.phase is Phase.WAITING:
                 _answer(deciding, task, delivery)
+            else:
+                reason = "nothing waits for it any more"
+                deciding.record(AnswerRefused(delivery.task, reason, delivery.by, delivery.entry))
         elif (waiting := _waiting_for(deciding, delivery.name)) is not None:
             _answer(deciding, waiting, delivery)
         else:

@@ -117,6 +117,9 @@ class Task(msgspec.Struct, eq=False):
     is_answered: bool = False
     """Whether what it waited for has come."""
     escalations: int = 0
+    title: str = ""
+    """What somebody is asked to do, while it waits for them."""
+    assignee: str = ""
     feeds: list[Instance] | None = None
     """The maps a stream feeds, once it has given out its first item."""
 

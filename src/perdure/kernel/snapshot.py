@@ -135,6 +135,8 @@ class SavedTask(_Saved, frozen=True):
     due_at: int | None
     is_answered: bool
     escalations: int
+    title: str
+    assignee: str
     feeds: tuple[str, ...] | None
 
 
@@ -312,6 +314,8 @@ class _Dump:
             due_at=task.due_at,
             is_answered=task.is_answered,
             escalations=task.escalations,
+            title=task.title,
+            assignee=task.assignee,
             feeds=tuple(instance.id for instance in task.feeds) if task.feeds is not None else None,
         )
 
@@ -456,6 +460,8 @@ class _Load:
             due_at=saved.due_at,
             is_answered=saved.is_answered,
             escalations=saved.escalations,
+            title=saved.title,
+            assignee=saved.assignee,
             feeds=[self._instances[id_] for id_ in saved.feeds] if saved.feeds is not None else None,
         )
         run.tasks[task.id] = scope.tasks[task.id] = task

@@ -186,14 +186,23 @@ class MemoryStore:
         return found[:limit]
 
     async def claim(
-        self, owner: Owner, *, graphs: Sequence[str], now: int, until: int, limit: int, run_id: str | None = None
+        self,
+        owner: Owner,
+        *,
+        graphs: Sequence[str],
+        now: int,
+        until: int,
+        limit: int,
+        run_id: str | None = None,
+        anyway: bool = False,
     ) -> Sequence[RunInfo]:
         """Take leases on runs that nobody drives and that are due."""
         await self._enter()
         free = [
             info
             for info in self._runs.values()
-            if (info.run_id == run_id if run_id is not None else info.graph in graphs) and _ready_at(info) <= now
+            if (info.run_id == run_id if run_id is not None else info.graph in graphs)
+            and (_ready_at(info) <= now or (anyway and info.lease_until <= now))
         ]
         claimed: list[RunInfo] = []
         for info in sorted(free, key=_ready_at)[:limit]:

@@ -39,11 +39,11 @@ class Inboxes:
                 self._answered[run_id, entry.key] = (entry.by, entry.value)
 
     def end(self, run_id: str, status: str) -> None:
-        """Forget what a run that is over waited for; one that failed may need its signals if it is retried."""
+        """Forget what a run that is over waited for; what came in for one that failed stays for its retry."""
         self._waits.pop(run_id, None)
-        kept = "signal" if status == "FAILED" else None
+        kept = ("answer", "signal") if status == "FAILED" else ()
         entries = self._entries.pop(run_id, {})
-        self._entries[run_id] = {number: entry for number, entry in entries.items() if entry.kind == kept}
+        self._entries[run_id] = {number: entry for number, entry in entries.items() if entry.kind in kept}
 
     # --- what comes in ---
 

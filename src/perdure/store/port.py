@@ -258,7 +258,7 @@ class Store(Protocol):
     async def append(self, append: Append) -> None:
         """Make a commit durable, with what it changes in the run's waits and inbox.
 
-        A run that is over waits for nothing. If it is ``FAILED``, signals stay in its inbox for when it is retried; all else
+        A run that is over waits for nothing. If it is ``FAILED``, answers and signals stay in its inbox for when it is retried; all else
         goes. A caller that is cancelled while it waits leaves the commit to happen, or not, as a whole.
 
         Raises:
@@ -305,7 +305,15 @@ class Store(Protocol):
         ...
 
     async def claim(
-        self, owner: Owner, *, graphs: Sequence[str], now: int, until: int, limit: int, run_id: str | None = None
+        self,
+        owner: Owner,
+        *,
+        graphs: Sequence[str],
+        now: int,
+        until: int,
+        limit: int,
+        run_id: str | None = None,
+        anyway: bool = False,
     ) -> Sequence[RunInfo]:
         """Take leases on runs that nobody drives: never driven, released, or with a lease that has run out.
 
@@ -320,6 +328,7 @@ class Store(Protocol):
             until: when the leases end.
             limit: how many at most.
             run_id: only this run.
+            anyway: take that run whatever its status, and due or not, if nobody drives it.
         """
         ...
 

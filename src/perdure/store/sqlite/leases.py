@@ -18,7 +18,15 @@ class ClaimOperation:
     """Take leases on runs that nobody drives."""
 
     def __init__(
-        self, location: str, owner: Owner, graphs: Sequence[str], now: int, until: int, limit: int, run_id: str | None
+        self,
+        location: str,
+        owner: Owner,
+        graphs: Sequence[str],
+        now: int,
+        until: int,
+        limit: int,
+        run_id: str | None,
+        anyway: bool,
     ) -> None:
         self.location = location
         self.owner = owner
@@ -27,11 +35,12 @@ class ClaimOperation:
         self.until = until
         self.limit = limit
         self.run_id = run_id
+        self.anyway = anyway
 
     def apply(self, connection: sqlite3.Connection) -> list[RunInfo]:
         """Take them, each under a new epoch."""
         if self.run_id is not None:
-            found = connection.execute(QUERIES["claimable_run"], (self.now, self.run_id)).fetchall()
+            found = connection.execute(QUERIES["claimable_run"], (self.now, self.run_id, self.anyway)).fetchall()
         else:
             graphs = json.dumps(list(self.graphs))
             found = connection.execute(QUERIES["claimable"], (self.now, graphs, self.limit)).fetchall()

@@ -144,11 +144,11 @@ ORDER BY ready_at, number
 LIMIT ?3;
 
 -- name: claimable_run
--- The same for one run, of whatever graph.
+-- The same for one run, of whatever graph; ?3 says that its status doesn't matter, nor when it is due.
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
        inputs_digest, state_digest, error, due_at
 FROM runs
-WHERE run_id = ?2 AND ready_at <= ?1;
+WHERE run_id = ?2 AND (ready_at <= ?1 OR (?3 AND lease_until <= ?1));
 
 -- name: next_due
 SELECT min(ready_at)

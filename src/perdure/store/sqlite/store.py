@@ -258,11 +258,19 @@ class SQLiteStore:
         return epoch
 
     async def claim(
-        self, owner: Owner, *, graphs: Sequence[str], now: int, until: int, limit: int, run_id: str | None = None
+        self,
+        owner: Owner,
+        *,
+        graphs: Sequence[str],
+        now: int,
+        until: int,
+        limit: int,
+        run_id: str | None = None,
+        anyway: bool = False,
     ) -> Sequence[RunInfo]:
         """Take leases on runs that nobody drives and that are due."""
         claimed: list[RunInfo] = await self._write(
-            ClaimOperation(self.location, owner, graphs, now, until, limit, run_id)
+            ClaimOperation(self.location, owner, graphs, now, until, limit, run_id, anyway)
         )
         return claimed
 

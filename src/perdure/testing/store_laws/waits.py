@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from perdure.errors import Fenced
-from perdure.store.port import RunUpdate, Store, Wait
+from perdure.store.port import NewEntry, RunUpdate, Store, Wait
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import (
     FOREVER,
@@ -116,15 +116,15 @@ class WaitLaws(Laws):
 
     @law
     async def test_a_failed_run_that_is_retried_waits_anew(self, store: Store) -> None:
-        """For what its commit opens; its signals are still there, and answers that nobody used are not."""
+        """For what its commit opens; what was acknowledged before and not used yet is still there."""
         log = await create(store, opened=[wait()], driven_until=FOREVER)
-        _, kept = await store.put(signal())
-        await store.put(answer())
+        kept = [(await store.put(new))[1] for new in (signal(), answer())]
+        await store.put(NewEntry("run", "cancel", "", b"null", "ann", START))
         await write(store, log, update=RunUpdate("FAILED"))
-        assert [*await store.inbox("run")] == [kept]
+        assert [*await store.inbox("run")] == kept
         await write(store, log, opened=[wait()])
         assert await waiting(store) == ["task"]
-        assert (await store.put(answer(b'"other"')))[0] == "accepted"
+        assert (await store.put(answer(b'"other"')))[0] == "taken"
         for final in ("COMPLETED", "CANCELLED"):
             log = await create(store, final, driven_until=FOREVER)
             await store.put(signal(run_id=final))

@@ -140,7 +140,7 @@ CREATE TRIGGER run_that_is_over_waits_for_nothing AFTER UPDATE OF status ON run
 WHEN NEW.status IN ('COMPLETED', 'FAILED', 'CANCELLED')
 BEGIN
     DELETE FROM wait WHERE run = NEW.number;
-    DELETE FROM inbox WHERE run = NEW.number AND (NEW.status <> 'FAILED' OR kind <> 'signal');
+    DELETE FROM inbox WHERE run = NEW.number AND (NEW.status <> 'FAILED' OR kind NOT IN ('answer', 'signal'));
 END;
 
 CREATE TABLE plan (

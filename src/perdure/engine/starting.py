@@ -1,0 +1,143 @@
+"""Starting: a new run, from its inputs to its first commit.
+
+As much as can be decided without waiting goes into the commit that creates the run: a short run then costs one commit less.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from perdure.codec.codec import BlobMissing, blob_digest, resolved
+from perdure.engine.code import UserCode
+from perdure.engine.driver import first_waits
+from perdure.engine.journal import Journal, Position
+from perdure.engine.registered import Registered, new_run
+from perdure.engine.values import CodedValues
+from perdure.engine.worker import Worker
+from perdure.errors import GraphSetupError
+from perdure.events import Durability, RunStarted
+from perdure.graph.flow import Spread
+from perdure.ids import START_TASK
+from perdure.kernel.decide import Happening, start, take_over
+from perdure.kernel.deciding import ArrivalFailed, Decision
+from perdure.kernel.run import Run
+from perdure.store.chain import chain_start
+from perdure.store.port import NewRun, RunInfo, RunUpdate
+
+
+class Starting(msgspec.Struct, frozen=True):
+    """What a run is started with."""
+
+    run_id: str
+    inputs: Any
+    state: Any
+    deps: Any
+    by: str
+    durability: Durability
+    deadline: int | None = None
+    tags: dict[str, str] = {}
+
+
+async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
+    """Create a run and drive it; if the id is taken, return what is there.
+
+    Returns:
+        What the store knows of the run, the digest of these inputs, and whether the run is new.
+
+    Raises:
+        CodecError: the inputs or the state can't be stored.
+        GraphSetupError: the mode of durability doesn't go with the graph.
+    """
+    graph, values = mine.graph, CodedValues(mine.codec)
+    _check_durability(mine, starting.durability)
+    recorded = values.record("__start__", starting.inputs)
+    digest = _digest(resolved(recorded, values.blobs))
+    written = values.record_state(starting.state)
+    started = RunStarted(
+        graph=graph.name,
+        fingerprint=graph.fingerprint,
+        inputs=recorded,
+        inputs_digest=digest,
+        state=written,
+        state_digest=_digest(bytes(written.raw)),
+        by=starting.by,
+        durability=starting.durability,
+        deadline=starting.deadline,
+        tags=starting.tags,
+    )
+    run_id = starting.run_id
+    run, decision, drives = _first_decision(worker, mine, starting, values, started)
+    position = Position(0, chain_start(run_id, graph.name), 0)
+    journal = Journal(worker.store, run_id, worker.epoch, position, worker.clock, values.blobs, starting.durability)
+    rows = journal.rows(decision.events)
+    new = NewRun(
+        run_id=run_id,
+        graph=graph.name,
+        fingerprint=graph.fingerprint,
+        created_at=rows[0].ts,
+        inputs_digest=digest,
+        state_digest=started.state_digest,
+        rows=rows,
+        update=RunUpdate(run.status.value),
+        blobs=dict(values.blobs.unsaved),
+        owner=worker.owner,
+        lease_until=worker.leases.until(),
+        opened=first_waits(run, decision.events, rows[0].ts),
+    )
+    info, created = await worker.store.create(new)
+    if created:
+        values.blobs.save()
+        worker.drive(run, mine, values, journal, starting.deps, decision if drives else None)
+    return info, digest, created
+
+
+def _check_durability(mine: Registered, durability: Durability) -> None:
+    effects = [node.id for node in mine.graph.plan.nodes.values() if node.effect]
+    if durability == "exit" and effects:
+        raise GraphSetupError(
+            f'durability="exit" writes nothing before the run ends or waits, so a crash would repeat the effect of step '
+            f'{effects[0]!r} unseen: use "sync" or "async"'
+        )
+
+
+def _first_decision(
+    worker: Worker, mine: Registered, starting: Starting, values: CodedValues, started: RunStarted
+) -> tuple[Run, Decision, bool]:
+    """Decide on a new run, as far as possible in one commit; say whether that includes the first tasks."""
+    graph = mine.graph
+    for ahead in (True, False):
+        run = new_run(graph, starting.run_id, values)
+        code = UserCode(graph, mine.flows, values, starting.run_id, starting.deps)
+        now = worker.clock.now()
+        decision = start(run, *_with_items(mine, code, started, starting.inputs, values), now, code)
+        if not ahead:
+            break
+        try:
+            first = take_over(run, worker.segment(graph), Happening(now), code)
+        except (ArrivalFailed, BlobMissing):
+            continue
+        decision.events += first.events
+        decision.started, decision.stopped, decision.exception = first.started, first.stopped, first.exception
+        return run, decision, True
+    return run, decision, False
+
+
+def _with_items(
+    mine: Registered, code: UserCode, started: RunStarted, inputs: Any, values: CodedValues
+) -> tuple[RunStarted, Any]:
+    """Where the inputs are mapped right away, record them as items and not twice."""
+    flow = mine.graph.plan.nodes["__start__"].flow
+    if not isinstance(flow, Spread) or mine.flows.calls_user_code(flow):
+        return started, None
+    begun = code.pass_value(START_TASK, "__start__", inputs)
+    if begun is None:
+        return started, None
+    values.blobs.unsaved.pop(blob_digest(started.inputs) or "", None)
+    return msgspec.structs.replace(started, inputs=values.nothing), begun
+
+
+def _digest(data: bytes | msgspec.Raw) -> str:
+    return blake2b(data, digest_size=16).hexdigest()

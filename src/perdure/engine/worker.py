@@ -1,0 +1,302 @@
+"""The worker: what drives the runs of one engine, each under a lease.
+
+It takes runs (those that are started here, those that somebody left behind, those that are woken), rebuilds them, drives
+them until they are over or have nothing to do but wait, and gives them up again. What happens elsewhere it learns by
+looking (``watch.py``): whether runs are due, whether something came in for those it drives, whether others have ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor as Pool
+from contextlib import suppress
+from typing import Any
+
+from perdure.engine.bodies import check_executors
+from perdure.engine.clock import Clock
+from perdure.engine.driven import Driven
+from perdure.engine.driver import Driver, Durable
+from perdure.engine.journal import Journal
+from perdure.engine.leases import Leases
+from perdure.engine.logging import get_logger
+from perdure.engine.owner import appear, disappear, is_provably_dead
+from perdure.engine.recovery import rebuild
+from perdure.engine.registered import Registered, new_run, registered
+from perdure.engine.values import CodedValues
+from perdure.engine.watch import Watch
+from perdure.errors import Fenced, GraphRuntimeError, GraphSetupError, StoreCorrupt, StoreError
+from perdure.events import SegmentStarted
+from perdure.graph.graph import Graph
+from perdure.graph.types import MISSING, Missing
+from perdure.kernel.deciding import Decision
+from perdure.kernel.run import Run
+from perdure.kernel.status import OVER, Status
+from perdure.store.port import RunInfo, Store
+from perdure.version import __version__
+
+CLAIM_PAGE = 100
+"""How many runs are taken at a time."""
+
+
+class Worker:
+    """Drives runs.
+
+    Attributes:
+        store, clock: where the runs are kept, and what time it is.
+        owner: who this worker is.
+        epoch: under which the runs are created that it starts.
+        leases: those it holds.
+        graphs: the graphs it can drive runs of, by name.
+        driven: the runs it drives now, by id.
+        known: runs that are driven on here when they are woken, though orphans aren't looked for.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        graphs: Iterable[Graph[Any, Any, Any, Any]],
+        *,
+        deps: Any,
+        deps_for: Mapping[str, Callable[[], Any]],
+        pools: Mapping[str, Pool],
+        recovers: bool,
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.owner = appear()
+        self.epoch = 0
+        self.leases = Leases(store, clock, self._lose)
+        self.graphs: dict[str, Registered] = {}
+        self.driven: dict[str, Driven] = {}
+        self.known: dict[str, Any] = {}
+        self.is_open = False
+        self.recovers = recovers
+        self._deps = deps
+        self._deps_for = dict(deps_for)
+        self._pools = dict(pools)
+        self._watch = Watch(self)
+        self._log = get_logger("perdure.engine")
+        for graph in graphs:
+            self.register(graph)
+
+    # --- life ---
+
+    async def open(self) -> None:
+        """Begin to work."""
+        self.epoch = await self.store.next_epoch()
+        self.is_open = True
+        self.leases.begin()
+        if self.recovers:
+            await self.recover()
+        self._watch.begin()
+
+    async def close(self) -> None:
+        """Hand back what is being driven, and stop."""
+        self.is_open = False
+        await self._watch.end()
+        for driven in self.driven.values():
+            driven.driver.stop()
+        tasks = [driven.task for driven in self.driven.values() if driven.task is not None]
+        if tasks:
+            await asyncio.wait(tasks)
+        await self.leases.end()
+        self._watch.give_up()
+        disappear(self.owner)
+
+    # --- graphs ---
+
+    def register(self, graph: Graph[Any, Any, Any, Any]) -> Registered:
+        """Make a graph known.
+
+        Raises:
+            GraphSetupError: another one is known by its name, or it asks for an executor that isn't there.
+            GraphBuildingError: its values can't be stored.
+        """
+        known = self.graphs.get(graph.name)
+        if known is not None and known.graph is graph:
+            return known
+        if known is not None and known.graph.fingerprint != graph.fingerprint:
+            raise GraphSetupError(
+                f"this engine knows another graph by the name {graph.name!r}: give each graph a name of its own, "
+                "GraphBuilder(name=…)"
+            )
+        check_executors(graph, self._pools)
+        mine = self.graphs[graph.name] = registered(graph)
+        return mine
+
+    def deps_of(self, graph: Graph[Any, Any, Any, Any], given: Any = MISSING) -> Any:
+        """Return the dependencies for a run of a graph."""
+        if not isinstance(given, Missing):
+            return given
+        factory = self._deps_for.get(graph.name)
+        if factory is not None:
+            return factory()
+        return None if isinstance(self._deps, Missing) else self._deps
+
+    def drivable(self) -> list[str]:
+        """Return the names of the graphs whose runs can be driven by themselves: those whose dependencies are there."""
+        return [name for name, known in self.graphs.items() if not self._lacks_deps(known.graph)]
+
+    def _lacks_deps(self, graph: Graph[Any, Any, Any, Any]) -> bool:
+        needs = graph.deps_type not in (None, type(None), object, Any)
+        return needs and isinstance(self._deps, Missing) and graph.name not in self._deps_for
+
+    # --- driving ---
+
+    def segment(self, graph: Graph[Any, Any, Any, Any]) -> SegmentStarted:
+        """Return the event that says that this worker begins to drive a run."""
+        worker = f"{self.owner.host}:{self.owner.pid}:{self.owner.id}"
+        return SegmentStarted(worker, __version__, graph.fingerprint)
+
+    def drive(
+        self,
+        run: Run,
+        mine: Registered,
+        values: CodedValues,
+        journal: Journal,
+        deps: Any,
+        first: Decision | None,
+        deliver: bool = False,
+    ) -> None:
+        """Drive a run whose lease was just taken."""
+        graph = mine.graph
+        self.leases.add(run.run_id, journal.epoch)
+        durable = Durable(self.store, journal, values)
+        driver = Driver(
+            run, graph, mine.flows, values, deps, self.segment(graph), self.clock, durable, pools=self._pools
+        )
+        driven = self.driven[run.run_id] = Driven(driver)
+        self.known[run.run_id] = deps
+        driven.task = asyncio.get_running_loop().create_task(
+            self._driving(driven, mine, first), name=f"perdure-{run.run_id}"
+        )
+        self._watch.note(run.run_id, driven)
+
+    async def _driving(self, driven: Driven, mine: Registered, first: Decision | None) -> None:
+        run_id = driven.driver.run.run_id
+        about = {"run": run_id, "graph": mine.graph.name}
+        try:
+            await driven.driver.drive(first)
+        except Fenced as error:
+            self._log.warning("another worker drives the run now", error=str(error), **about)
+        except Exception as error:
+            self._log.exception("the run can't be driven on", **about)
+            driven.error = error
+        finally:
+            lease = self.leases.drop(run_id)
+            del self.driven[run_id]
+            status = driven.driver.run.status
+            if status in OVER:
+                self.known.pop(run_id, None)
+            if lease is not None and status is Status.RUNNING:
+                with suppress(StoreError):
+                    await asyncio.shield(self.store.release([lease]))
+            self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
+            driven.over.set_result(None)
+            self._watch.note(run_id, driven)
+
+    def _lose(self, run_id: str) -> None:
+        """Stop driving a run whose lease is lost, without another word into its log."""
+        driven = self.driven.get(run_id)
+        if driven is not None and driven.task is not None:
+            driven.task.cancel()
+
+    # --- taking runs over ---
+
+    async def recover(self) -> int:
+        """Drive on the runs of this worker's graphs that are due and that nobody drives; return how many."""
+        graphs = self.drivable()
+        if not graphs:
+            return 0
+        await self.expire_dead(graphs)
+        count = 0
+        while claimed := await self.claim_due(graphs):
+            count += claimed
+            if claimed < CLAIM_PAGE:
+                break
+        return count
+
+    async def expire_dead(self, graphs: Iterable[str]) -> None:
+        """End the leases of workers that are known to be dead."""
+        names = set(graphs)
+        for info in await self.store.orphans(self.clock.now()):
+            if info.graph in names and info.owner is not None and is_provably_dead(info.owner):
+                await self.store.expire(info.run_id, info.epoch)
+
+    async def claim_due(self, graphs: list[str]) -> int:
+        """Take a page of runs that are due and drive them; return how many there were."""
+        claimed = await self.store.claim(
+            self.owner, graphs=graphs, now=self.clock.now(), until=self.leases.until(), limit=CLAIM_PAGE
+        )
+        for info in claimed:
+            mine = self.graphs[info.graph]
+            await self.resume(mine, info, self.deps_of(mine.graph))
+        return len(claimed)
+
+    async def claim_one(self, info: RunInfo, deps: Any = MISSING) -> bool:
+        """Drive a run on if it is due and nobody else does; say whether that is so."""
+        mine = self.graphs.get(info.graph)
+        if mine is None or info.run_id in self.driven:
+            return False
+        if info.owner is not None and is_provably_dead(info.owner):
+            await self.store.expire(info.run_id, info.epoch)
+        claimed = await self.store.claim(
+            self.owner, graphs=(), now=self.clock.now(), until=self.leases.until(), limit=1, run_id=info.run_id
+        )
+        given = self.known.get(info.run_id, MISSING) if isinstance(deps, Missing) else deps
+        for taken in claimed:
+            await self.resume(mine, taken, self.deps_of(mine.graph, given))
+        return bool(claimed)
+
+    async def resume(self, mine: Registered, info: RunInfo, deps: Any) -> bool:
+        """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that."""
+        values = CodedValues(mine.codec)
+        try:
+            run, journal = await self.rebuilt(mine, info, values)
+        except (GraphRuntimeError, StoreCorrupt) as error:
+            self._log.error("the run is stalled", run=info.run_id, graph=info.graph, reason=str(error))
+            await self.store.park(info.run_id, info.epoch, Status.STALLED.value, str(error))
+            return False
+        self._log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
+        self.drive(run, mine, values, journal, deps, None)
+        return True
+
+    async def rebuilt(self, mine: Registered, info: RunInfo, values: CodedValues) -> tuple[Run, Journal]:
+        """Rebuild a claimed run from its log.
+
+        Raises:
+            GraphRuntimeError: the log doesn't fit the graph.
+            StoreCorrupt: it isn't what was written.
+        """
+        graph = mine.graph
+        if info.fingerprint != graph.fingerprint:
+            raise GraphRuntimeError(
+                f"run {info.run_id!r} was started with graph {graph.name!r} of fingerprint {info.fingerprint[:12]}, and "
+                f"this process has {graph.fingerprint[:12]}"
+            )
+        run = new_run(graph, info.run_id, values)
+        position = await rebuild(self.store, info, run, values.blobs)
+        journal = Journal(self.store, info.run_id, info.epoch, position, self.clock, values.blobs, run.durability)
+        return run, journal
+
+    # --- what happens elsewhere ---
+
+    async def nudge(self, run_id: str) -> None:
+        """See to it that what has come in for a run is taken up soon, if that can be done here."""
+        driven = self.driven.get(run_id)
+        if driven is not None:
+            driven.driver.nudge()
+            return
+        info = await self.store.get(run_id)
+        if info is not None and (self.recovers or run_id in self.known) and info.graph in self.drivable_with(run_id):
+            await self.claim_one(info)
+
+    def drivable_with(self, run_id: str) -> list[str]:
+        """Return the names of the graphs by which a run could be driven here."""
+        return list(self.graphs) if run_id in self.known else self.drivable()
+
+    async def change_of(self, run_id: str) -> Driven | None:
+        """Wait until something has changed about a run; return what drives it, or has driven it, if that is here."""
+        return await self._watch.change_of(run_id)

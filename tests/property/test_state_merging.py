@@ -19,7 +19,7 @@ from perdure.kernel.state.committed import Committed, Transaction
 from perdure.kernel.state.declared import declared_merges
 from perdure.kernel.state.restore import restore
 from perdure.kernel.state.tree import thaw
-from property.state_programs import OBJECTS, STATES, Deed, Keys, Part, Piece, Tape, do, get, put
+from property.state_programs import OBJECTS, STATES, Deed, Fixed, Keys, Part, Piece, Tape, do, get, put
 from property.state_reference import Kind, Refused, clone, essence, merged
 
 # --- the law ---
@@ -108,7 +108,7 @@ GRAPHS: dict[Any, Any] = {}
 def graph_over(state_type: Any) -> Any:
     """Return a graph that does nothing but has a codec for a type of state."""
     if state_type not in GRAPHS:
-        builder = GraphBuilder(name="state", state_type=state_type, types=[Part, Piece])  # type: ignore[var-annotated]
+        builder = GraphBuilder(name="state", state_type=state_type, types=[Part, Piece, Fixed])  # type: ignore[var-annotated]
         builder.add(builder.edge_from(builder.start_node).to(builder.end_node))
         GRAPHS[state_type] = builder.build()
     return GRAPHS[state_type]
@@ -197,7 +197,7 @@ class DeclaredKeys(TypedDict):
     tally: Annotated[Counter[str], add]
 
 
-KIND = Kind((Declared, Part, Piece))
+KIND = Kind((Declared, Part, Piece, Fixed))
 
 
 def same(left: Any, right: Any) -> bool:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from perdure.kernel.state.tree import SIMPLE, Opaque, Record, thaw
+from perdure.kernel.state.tree import SIMPLE, Opaque, Record, inside_of, thaw
 
 DRAFTS: dict[type, Callable[[Any], Any]] = {}
 """How the draft of each kind of node is made; the lazy containers add theirs."""
@@ -59,7 +59,8 @@ def _of_record(record: Record) -> Any:
 
 
 def _of_opaque(opaque: Opaque) -> Any:
-    return thaw(opaque)
+    inside = inside_of(opaque)
+    return thaw(opaque) if inside is None else _of_record(inside)
 
 
 DRAFTS[Record] = _of_record

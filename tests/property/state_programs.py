@@ -23,6 +23,12 @@ class Part:
     tags: list[Any] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Fixed:
+    name: Any
+    parts: Any
+
+
 class Piece(msgspec.Struct):
     name: Any = "piece"
     size: Any = 0
@@ -92,7 +98,7 @@ class Plain:
 
 
 STATES: tuple[Any, ...] = (Ordinary, Slotted, Struct, Model, Keys, Plain)
-OBJECTS = (Ordinary, Slotted, Struct, Model, Plain, Part, Piece)
+OBJECTS = (Ordinary, Slotted, Struct, Model, Plain, Part, Piece, Fixed)
 
 
 def get(state: Any, name: str) -> Any:
@@ -151,6 +157,7 @@ class Tape:
                 lambda: defaultdict(list, self.items(depth)),
                 lambda: set(self.several(lambda: self.number(5), 4)),
                 lambda: (self.value(depth),),
+                lambda: Fixed(self.scalar(), self.value(depth)),
             )
         )()
 
@@ -314,8 +321,10 @@ def do(deed: Deed, state: Any) -> str:
 def _inside(box: Any, step: int) -> Any:
     if isinstance(box, dict):
         return box.get("abc"[step], box)
-    if isinstance(box, list):
+    if isinstance(box, list | tuple):
         return box[step] if step < len(box) else box
+    if isinstance(box, Fixed):
+        return box.parts
     return box.tags if isinstance(box, Part | Piece) else box
 
 

@@ -63,12 +63,16 @@ def clone(value: Any, kind: Kind) -> Any:
     return value
 
 
+def is_frozen(cls: Any) -> bool:
+    return hasattr(cls, "__dataclass_params__") and bool(cls.__dataclass_params__.frozen)
+
+
 def remade(cls: type, fields: dict[str, Any]) -> Any:
     if hasattr(cls, "model_construct"):
         return cls.model_construct(**fields)
     made = cls(**dict.fromkeys(cls.__struct_fields__)) if hasattr(cls, "__struct_fields__") else object.__new__(cls)
     for name, part in fields.items():
-        setattr(made, name, part)
+        (object.__setattr__ if is_frozen(cls) else setattr)(made, name, part)
     return made
 
 
@@ -143,7 +147,7 @@ def _merged_containers(base: Any, mine: Any, current: Any, path: tuple[Any, ...]
         return (current | (mine - base)) - (base - mine)
     if isinstance(base, dict):
         return clone(_by_key(base, mine, current, path, kind, outcome, type(base)()), kind)
-    if isinstance(base, kind.objects):
+    if isinstance(base, kind.objects) and not is_frozen(type(base)):
         fields = _by_key(attributes(base), attributes(mine), attributes(current), path, kind, outcome, {})
         return remade(type(base), fields)
     return MISSING

@@ -456,3 +456,64 @@ def test_c_code_works_on_a_list_that_was_read(size: int) -> None:
     assert proposal is not None
     committed.apply(committed.merged(proposal).operations, 1)
     assert thaw(committed.tree).box == expected
+
+
+def assigned(left: Any, right: Any) -> Any:
+    left[:1] = right
+    return left
+
+
+COMPARISONS = (operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge)
+PAIR_DEEDS: dict[type, tuple[Callable[[Any, Any], Any], ...]] = {
+    list: (
+        *COMPARISONS,
+        *(operator.add, operator.iadd, assigned),
+        *(lambda left, right: [left] == [right], lambda left, right: (left, 1) < (right, 2)),
+        *(lambda left, right: left.extend(right), lambda left, right: right in left),
+        *(lambda left, right: [left].index(right), lambda left, right: [left].count(right)),
+    ),
+    dict: (
+        *(operator.eq, operator.ne, operator.or_, operator.ior),
+        *(lambda left, right: left.update(right), lambda left, right: {"x": left} == {"x": right}),
+        *(lambda left, right: left.items() == right.items(), lambda left, right: dict(left, **right)),
+    ),
+    Counter: (
+        *COMPARISONS,
+        *(operator.add, operator.sub, operator.or_, operator.and_),
+        *(operator.iadd, operator.isub, operator.ior, operator.iand),
+    ),
+    set: (
+        *COMPARISONS,
+        *(operator.or_, operator.and_, operator.sub, operator.xor),
+        *(operator.ior, operator.iand, operator.isub, operator.ixor),
+    ),
+}
+pair_values: dict[type, st.SearchStrategy[Any]] = {
+    list: st.lists(st.one_of(st.integers(0, 2), st.lists(st.integers(0, 2), max_size=2)), max_size=4),
+    dict: st.dictionaries(st.sampled_from("abc"), values, max_size=3),
+    Counter: st.dictionaries(st.sampled_from("abc"), st.integers(-1, 2), max_size=3).map(Counter),
+    set: st.sets(members, max_size=4),
+}
+pairs = st.sampled_from(list(pair_values)).flatmap(
+    lambda kind: st.tuples(pair_values[kind], pair_values[kind], st.sampled_from(PAIR_DEEDS[kind]))
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(pairs, st.booleans(), st.booleans())
+def test_two_drafts_meet_like_two_plain_containers(
+    pair: tuple[Any, Any, Callable[[Any, Any], Any]], reads_left: bool, reads_right: bool
+) -> None:
+    left, right, deed = pair
+    expected = Holder(copy.deepcopy(left))
+    expected.other = copy.deepcopy(right)
+    initial = Holder(left)
+    initial.other = right
+    state = Transaction(Committed(initial)).state
+    for is_read, box in ((reads_left, state.box), (reads_right, state.other)):
+        if is_read:
+            assert list(box) is not None
+    assert outcome(lambda state: deed(state.box, state.other), state) == outcome(
+        lambda state: deed(state.box, state.other), expected
+    )
+    assert (plain(state.box), plain(state.other)) == (plain(expected.box), plain(expected.other))

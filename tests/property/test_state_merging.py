@@ -5,6 +5,7 @@ conflicts and the additions have to be those of the reference; drafts that are s
 changes, applied to the initial state again, have to give the same states; and the caller's object, restored, the last one.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from perdure.kernel.state.committed import Committed, Transaction
 from perdure.kernel.state.declared import declared_merges
 from perdure.kernel.state.restore import restore
 from perdure.kernel.state.tree import thaw
-from property.state_programs import OBJECTS, STATES, Deed, Keys, Part, Piece, Tape, do, get, put
+from property.state_programs import OBJECTS, STATES, Deed, Fixed, Keys, Part, Piece, Tape, do, get, put
 from property.state_reference import Kind, Refused, clone, essence, merged
 
 # --- the law ---
@@ -107,7 +108,7 @@ GRAPHS: dict[Any, Any] = {}
 def graph_over(state_type: Any) -> Any:
     """Return a graph that does nothing but has a codec for a type of state."""
     if state_type not in GRAPHS:
-        builder = GraphBuilder(name="state", state_type=state_type, types=[Part, Piece])  # type: ignore[var-annotated]
+        builder = GraphBuilder(name="state", state_type=state_type, types=[Part, Piece, Fixed])  # type: ignore[var-annotated]
         builder.add(builder.edge_from(builder.start_node).to(builder.end_node))
         GRAPHS[state_type] = builder.build()
     return GRAPHS[state_type]
@@ -179,6 +180,7 @@ class Declared:
     latest: Annotated[list[Any], last] = field(default_factory=list)
     guarded: Annotated[list[Any], forbid] = field(default_factory=list)
     word: Annotated[str, longest] = ""
+    tally: Annotated[Counter[str], add] = field(default_factory=Counter)
 
 
 class DeclaredKeys(TypedDict):
@@ -192,9 +194,10 @@ class DeclaredKeys(TypedDict):
     latest: Annotated[list[Any], last]
     guarded: Annotated[list[Any], forbid]
     word: Annotated[str, longest]
+    tally: Annotated[Counter[str], add]
 
 
-KIND = Kind((Declared, Part, Piece))
+KIND = Kind((Declared, Part, Piece, Fixed))
 
 
 def same(left: Any, right: Any) -> bool:
@@ -218,6 +221,18 @@ def refused(current: Any, base: Any, mine: Any) -> Any:
     return mine
 
 
+def tallied(current: Any, base: Any, mine: Any) -> Any:
+    if same(current, base):
+        return mine
+    result = Counter(current)
+    for key in {*base, *mine}:
+        if (key in base, base[key]) != (key in mine, mine[key]):
+            result[key] += mine[key] - base[key]
+            if key not in mine and not result[key]:
+                del result[key]
+    return result
+
+
 KIND.declared.update(
     total=lambda current, base, mine: current + mine - base,
     log=appended,
@@ -229,6 +244,7 @@ KIND.declared.update(
     latest=lambda current, base, mine: mine,
     guarded=refused,
     word=longest,
+    tally=tallied,
 )
 
 
@@ -241,7 +257,8 @@ def declared_deed(tape: Tape) -> Deed:
             *((f"list {what}", name) for what in ("pop", "insert", "set", "clear") for name in lists[1:]),
             *(("list pop first", "log"), ("list set", "log")),
             *((f"set {what}", "seen") for what in ("add", "add", "update", "remove")),
-            *((f"dict {what}", "options") for what in ("set", "set", "update", "delete", "setdefault")),
+            *((f"dict {what}", "options") for what in ("set", "set", "update", "delete", "setdefault", "to the end")),
+            *((f"dict {what}", "tally") for what in ("start", "start", "increase", "delete", "pop", "to the end")),
             *(("word", "word"), ("word", "word")),
         )
     )
@@ -262,7 +279,7 @@ def do_declared(deed: Deed, state: Any) -> str:
 @settings(max_examples=150)
 @given(tapes)
 def test_declared_merges_decide_at_every_commit_that_changed_their_field(tape: Tape) -> None:
-    state = Declared(log=[1], seen={1}, options={"a": 1}, once=[0], guarded=[0], word="w")
+    state = Declared(log=[1], seen={1}, options={"a": 1}, once=[0], guarded=[0], word="w", tally=Counter(a=1))
     run = Run(KIND, dict(vars(state)) if tape.number(2) else state, DeclaredKeys)
     program = [
         (tape.pick(("do", "do", "do", "do", "commit", "fail", "look")), tape.number(3), declared_deed(tape))

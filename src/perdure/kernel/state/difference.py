@@ -223,6 +223,8 @@ def _of_set(base: SetVersion, mine: Any, depth: int) -> Difference | None:
 
 
 def _of_opaque(base: Opaque, mine: Any, depth: int) -> Difference | None:
+    if base.inside is not None and type(mine) is base.inside.shape.cls and _of_record(base.inside, mine, depth) is None:
+        return None
     return None if same(base.value, mine) else Replaced(freeze(mine, depth))
 
 

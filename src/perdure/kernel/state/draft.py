@@ -10,7 +10,8 @@ Lazy lists and dicts are subclasses of the builtins, because users and libraries
 operation that needs the whole content they turn into loaded ones: their ``__class__`` is switched to one that overrides
 nothing that touches the content, so that from there on C code works on them as on any list. Methods of a lazy class may
 still be called after that: in ``items.append(items[-1])`` Python looks ``append`` up first and loads the list then; so
-each asks whether the object is still lazy.
+each asks whether the object is still lazy. The lazy class is a subclass of the loaded one, because of two operands Python
+asks that of a subclass first: in ``items == others`` the lazy one is to be loaded, whichever it is.
 
 Until it is loaded, the underlying storage holds marks (``unread.py``) that make C code that reads the storage directly
 fail loudly. Sets can't be done that way: ``set(x)`` copies the storage of any subclass of set without calling anything; so
@@ -24,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from perdure.kernel.state.tree import SIMPLE, Opaque, Record, thaw
+from perdure.kernel.state.tree import SIMPLE, Opaque, Record, inside_of, thaw
 
 DRAFTS: dict[type, Callable[[Any], Any]] = {}
 """How the draft of each kind of node is made; the lazy containers add theirs."""
@@ -59,7 +60,8 @@ def _of_record(record: Record) -> Any:
 
 
 def _of_opaque(opaque: Opaque) -> Any:
-    return thaw(opaque)
+    inside = inside_of(opaque)
+    return thaw(opaque) if inside is None else _of_record(inside)
 
 
 DRAFTS[Record] = _of_record
@@ -98,6 +100,8 @@ def _loading(kind: type, name: str) -> Callable[..., Any]:
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         load(self)
+        for argument in args:  # another container of the state, whose storage the native method would read
+            load(argument)
         return native(self, *args, **kwargs)
 
     method.__name__ = name

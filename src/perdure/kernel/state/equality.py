@@ -14,8 +14,10 @@ import enum
 import math
 import operator
 import types
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping, Set
+from itertools import compress, starmap
+from operator import is_not
 from typing import Any
 
 from perdure.kernel.state.nodes import CONTAINERS, Opaque, Record
@@ -71,7 +73,14 @@ def _same_times(left: Any, right: Any) -> bool:
 
 
 def _same_sequences(left: Any, right: Any) -> bool:
-    return len(left) == len(right) and all(map(same, left, right))
+    # what is the same object is left out fast
+    return len(left) == len(right) and all(
+        starmap(same, compress(zip(left, right, strict=True), map(is_not, left, right)))
+    )
+
+
+def _same_deques(left: deque[Any], right: deque[Any]) -> bool:
+    return left.maxlen == right.maxlen and _same_sequences(left, right)
 
 
 def _same_mappings(left: Mapping[Any, Any], right: Mapping[Any, Any]) -> bool:
@@ -158,6 +167,7 @@ _COMPARISONS: dict[type, Callable[[Any, Any], bool]] = {
     datetime.time: _same_times,
     tuple: _same_sequences,
     list: _same_sequences,
+    deque: _same_deques,
     dict: _same_mappings,
     Counter: _same_mappings,
     OrderedDict: _same_ordered,

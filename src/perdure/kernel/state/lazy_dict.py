@@ -229,8 +229,8 @@ def _of(base: DictVersion) -> Any:
 def _made(kind: type) -> type:
     """Make the classes for one kind of dict; named like it, because ``repr`` shows the name."""
     slots = {"__slots__": ("base", "count", "touched"), "__module__": __name__, "kind": kind}
-    lazy = type(kind.__name__, (_Counting if kind is Counter else LazyItems, kind), dict(slots))
     loaded = type(kind.__name__, (kind,), {**slots, "__new__": LazyItems.__new__, "__reduce__": _reduced})
+    lazy = type(kind.__name__, (_Counting if kind is Counter else LazyItems, loaded), {**slots, "__slots__": ()})
     load_before_the_rest(lazy, kind)
     can_be_loaded(lazy, _load)
     _LAZY[lazy] = loaded

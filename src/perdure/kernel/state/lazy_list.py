@@ -18,7 +18,7 @@ from perdure.kernel.state.versions import ABSENT, ListVersion
 class LoadedList(list[Any]):
     """A list of the state whose content has been copied."""
 
-    # The class of an object can only be switched to one with the same slots; here they mean nothing.
+    # The class of an object can only be switched to one with the same slots; they are those of a lazy list.
     __slots__ = ("base", "kept", "tail", "touched")
 
     def __new__(cls, *args: Any) -> Any:
@@ -28,10 +28,10 @@ class LoadedList(list[Any]):
         return (list, (list(self),))
 
 
-class LazyList(list[Any]):
+class LazyList(LoadedList):
     """A list of the state that hasn't been read as a whole."""
 
-    __slots__ = ("base", "kept", "tail", "touched")
+    __slots__ = ()
     base: ListVersion
     kept: int
     tail: list[Any]

@@ -21,7 +21,7 @@ list also where another task has made that shorter.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -69,7 +69,7 @@ class Merged(msgspec.Struct):
         Raises:
             StateConflict: a declared merge refuses, or fails.
         """
-        if declared is not None and declared.merge is not None:
+        if declared is not None and declared.merge is not None and not _only_moves(base, change):
             self._declared(base, change, current, path, declared.merge)
         else:
             self._by_kind(base, change, current, path, declared)
@@ -131,7 +131,7 @@ class Merged(msgspec.Struct):
                 self.merge(before, inner, now, (*path, name), merges.get(name))
         elif isinstance(base, DictVersion) and isinstance(current, DictVersion) and current.kind is base.kind:
             self.items(base, change, current, path, declared.key if declared is not None else _undeclared)
-        else:
+        elif not _only_moves(base, change):
             self._overwrite(base, change, current, path)
 
     def items(
@@ -179,12 +179,12 @@ class Merged(msgspec.Struct):
     # --- declared fields ---
 
     def _declared(self, base: Any, change: Difference, current: Any, path: Path, merge: FieldMerge) -> None:
-        is_alone = current is base or same(base, current)
+        is_alone = merge in _OF_WHOLES and (current is base or same(base, current))
         if merge is reducers.forbid and not is_alone:
             raise StateConflict(
                 f"state field {shown(path)!r}, which is declared Annotated[…, forbid], was changed by two tasks at once"
             )
-        if is_alone and merge in _OF_WHOLES:
+        if is_alone:
             self._by_kind(base, change, current, path, None)
         elif merge is reducers.last:
             self._set_if_new(path, applied(base, change), current)
@@ -195,9 +195,11 @@ class Merged(msgspec.Struct):
         """Do what the function comes to without calling it, in O(change), if it is one of ours."""
         if merge is reducers.add and isinstance(change, Replaced):
             delta = _added(base, change.value, current, must_be_finite=False)
-            if delta is None:
+            if delta is None or (type(delta) is float and same(base, current)):
                 return False
             self._put(ADD, path, delta)
+        elif merge is reducers.add and isinstance(change, Fields) and isinstance(current, DictVersion):
+            return self._counts(base, change, current, path)
         elif merge is reducers.append and isinstance(change, Elements) and isinstance(current, ListVersion):
             if change.changes:
                 return False
@@ -207,8 +209,32 @@ class Merged(msgspec.Struct):
         elif merge is reducers.merge and isinstance(change, Fields) and isinstance(current, DictVersion):
             for key, inner in change.changes.items():
                 self._set_if_new((*path, key), applied(base.get(key), inner), current.get(key))
+            if change.moved:
+                self._put(ORDER, path, change.moved)
         else:
             return False
+        return True
+
+    def _counts(self, base: DictVersion, change: Fields, current: DictVersion, path: Path) -> bool:
+        """Add up two Counters in O(change), if they hold nothing but ints."""
+        if base.kind is not Counter or current.kind is not Counter:
+            return False
+        operations: list[Operation] = []
+        for key, inner in change.changes.items():
+            before, mine, now = base.get(key), applied(base.get(key), inner), current.get(key)
+            counts = [0 if count is ABSENT else count for count in (before, mine, now)]
+            if any(type(count) is not int for count in counts):
+                return False
+            delta = counts[1] - counts[0]
+            if mine is ABSENT and counts[2] + delta == 0:
+                operations += [] if now is ABSENT else [Operation(DELETE, (*path, key))]
+            elif now is ABSENT:
+                operations.append(Operation(SET, (*path, key), delta))
+            elif delta:
+                operations.append(Operation(ADD, (*path, key), delta))
+        self.operations += operations
+        if change.moved:
+            self._put(ORDER, path, change.moved)
         return True
 
     def _declared_as_a_whole(self, base: Any, change: Difference, current: Any, path: Path, merge: FieldMerge) -> None:
@@ -246,6 +272,11 @@ def _added(base: Any, mine: Any, current: Any, must_be_finite: bool = True) -> A
     except OverflowError:  # an int that is too large to be added to a float
         return None
     return None if must_be_finite and not _is_number(total) else delta
+
+
+def _only_moves(base: Any, change: Difference) -> bool:
+    """Say whether nothing but the order of a dict was changed, which is no content of it and overwrites nothing."""
+    return isinstance(change, Fields) and not change.changes and base.kind is not OrderedDict
 
 
 def _undeclared(key: Any) -> None:

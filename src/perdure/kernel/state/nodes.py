@@ -33,9 +33,15 @@ class Record:
 
 
 class Opaque:
-    """A mutable value whose inside isn't known; it is replaced as a whole or not at all."""
+    """A mutable value whose inside isn't known or can't be changed by parts; it is replaced as a whole or not at all.
 
-    __slots__ = ("value",)
+    Attributes:
+        inside: the parts of an immutable object with mutable ones inside, so that its drafts needn't be deep copies;
+            made when the first draft is.
+    """
+
+    __slots__ = ("inside", "value")
 
     def __init__(self, value: Any) -> None:
         self.value = value
+        self.inside: Record | None = None

@@ -17,7 +17,7 @@ import msgspec
 
 from perdure.kernel.state.declared import Declared, declared_merges
 
-__all__ = ["Shape", "declared_merges", "frozen_parts", "shape_of", "slots_of"]
+__all__ = ["Shape", "declared_merges", "frozen_parts", "sealed_shape_of", "shape_of", "slots_of"]
 
 _set = object.__setattr__
 
@@ -238,10 +238,53 @@ def _is_made_of_attributes(cls: type) -> bool:
     return bool(slots_of(cls)) or hasattr(made, "__dict__")
 
 
-def _copies_itself(cls: type) -> bool:
+_COPYING = frozenset({"__deepcopy__", "__copy__", "__getstate__", "__reduce__", "__reduce_ex__", "__setstate__"})
+
+
+def _copies_itself(cls: type, special: frozenset[str] = _COPYING) -> bool:
     """Say whether a class has its own idea of how its objects are copied."""
-    special = {"__deepcopy__", "__copy__", "__getstate__", "__reduce__", "__reduce_ex__", "__setstate__"}
     return any(not special.isdisjoint(vars(base)) for base in cls.__mro__[:-1])
+
+
+class TupleShape(Shape):
+    """Tuples and NamedTuples, whose fields are their places."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+
+    def read(self, value: Any) -> dict[Any, Any]:
+        """Return the elements of a tuple by place."""
+        return dict(enumerate(value))
+
+    def make(self, fields: dict[Any, Any]) -> Any:
+        """Return a new tuple of these elements."""
+        made: Any = tuple.__new__
+        return made(self.cls, fields.values())
+
+
+_SEALED: dict[type, Shape | None] = {}
+
+
+def sealed_shape_of(cls: Any) -> Shape | None:
+    """Return the shape of a class of tuples or of frozen dataclasses; objects of the other classes are deep copied."""
+    try:
+        return _SEALED[cls]
+    except KeyError:
+        shape = _SEALED[cls] = _sealed_shape_of(cls)
+        return shape
+
+
+def _sealed_shape_of(cls: Any) -> Shape | None:
+    if cls is tuple:
+        return TupleShape(cls)
+    # a frozen dataclass with slots is given the last two
+    if not _is_frozen(cls) or _copies_itself(cls, _COPYING - {"__getstate__", "__setstate__"}):
+        return None
+    if issubclass(cls, tuple):
+        return TupleShape(cls)
+    if not hasattr(cls, "__dataclass_fields__"):
+        return None
+    return SlotShape(cls) if slots_of(cls) else Shape(cls)
 
 
 _FROZEN: dict[type, bool] = {}

@@ -18,17 +18,17 @@ import enum
 import fractions
 import pathlib
 import uuid
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import Any
 
 from perdure.errors import GraphRuntimeError
 from perdure.kernel.state.equality import same
 from perdure.kernel.state.nodes import CONTAINERS, SIMPLE, Opaque, Record
-from perdure.kernel.state.shapes import frozen_parts, shape_of
+from perdure.kernel.state.shapes import frozen_parts, sealed_shape_of, shape_of
 from perdure.kernel.state.unread import Unread, refusal
 from perdure.kernel.state.versions import DictVersion, ListVersion, SetVersion
 
-__all__ = ["CONTAINERS", "SIMPLE", "Opaque", "Record", "as_dict", "freeze", "is_immutable", "same", "thaw"]
+__all__ = ["CONTAINERS", "SIMPLE", "Opaque", "Record", "as_dict", "freeze", "inside_of", "is_immutable", "same", "thaw"]
 
 MAX_DEPTH = 256
 
@@ -100,6 +100,8 @@ def freeze(value: Any, depth: int = 0) -> Any:
 
 
 def _copied(value: Any) -> Any:
+    if type(value) is deque and SIMPLE.issuperset(map(type, value)):
+        return value.copy()  # what deepcopy comes to, at a twentieth of the cost
     try:
         return copy.deepcopy(value)
     except GraphRuntimeError:
@@ -124,7 +126,16 @@ def thaw(tree: Any) -> Any:
         return tree.to_set()
     if kind is Record:
         return tree.shape.make({name: thaw(part) for name, part in tree.fields.items()})
-    return copy.deepcopy(tree.value) if kind is Opaque else tree
+    return _copied(tree.value) if kind is Opaque else tree
+
+
+def inside_of(opaque: Opaque) -> Record | None:
+    """Return the parts of an immutable object with mutable ones inside; of what else is opaque, None."""
+    if opaque.inside is None:
+        shape = sealed_shape_of(type(opaque.value))
+        if shape is not None:
+            opaque.inside = Record(shape, {name: freeze(part) for name, part in shape.read(opaque.value).items()})
+    return opaque.inside
 
 
 def as_dict(version: DictVersion, items: dict[Any, Any]) -> dict[Any, Any]:

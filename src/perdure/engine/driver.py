@@ -51,6 +51,7 @@ class Driver:
     Attributes:
         run: the run as it is.
         exception: what made it fail, if that happened in this process.
+        first: what has been decided and committed already, for a run that was just created; until it is acted on.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Driver:
     ) -> None:
         self.run = run
         self.exception: BaseException | None = None
+        self.first: Decision | None = None
         self._graph = graph
         self._flows = flows
         self._values = values
@@ -101,21 +103,19 @@ class Driver:
         self._stopping = True
         self._wake_up()
 
-    async def drive(self, first: Decision | None = None) -> None:
+    async def drive(self) -> None:
         """Drive the run until it is over or has been handed back.
-
-        Args:
-            first: what has been decided and committed already, for a run that was just created.
 
         Raises:
             StoreError: an event couldn't be recorded; nothing that depends on it was done.
         """
         try:
-            if first is None:
+            if self.first is None:
                 await self._refold()
                 await self._carry_out(await self._decided([], taking_over=True))
             else:
-                self._act(first)
+                self._act(self.first)
+                self.first = None  # it holds all the inputs; what is left of them is in the run
             while self.run.status not in OVER and not self._stopping:
                 if not self._executor.results:
                     self._wake = asyncio.get_running_loop().create_future()

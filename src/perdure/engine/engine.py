@@ -94,7 +94,7 @@ class Engine:
         self._plans: dict[str, asyncio.Task[None]] = {}
         self._leases = Leases(store, clock, self._lose)
         self._is_open = False
-        self._log = get_logger("perdure.engine")
+        self._log = get_logger("perdure.engine").bind()  # unbound, it would be made anew at each use
         for graph in graphs:
             self._register(graph)
 
@@ -299,7 +299,8 @@ class Engine:
             self._clock,
             Durable(self._store, journal, values),
         )
-        self._drive(driver, registered, decision if drives else None)
+        driver.first = decision if drives else None
+        self._drive(driver, registered)
 
     def _first_decision(
         self, registered: Registered, run_id: str, values: CodedValues, deps: Any, started: RunStarted, inputs: Any
@@ -352,16 +353,16 @@ class Engine:
         worker = f"{self._owner.host}:{self._owner.pid}:{self._owner.id}"
         return SegmentStarted(worker, __version__, graph.fingerprint)
 
-    def _drive(self, driver: Driver, registered: Registered, first: Decision | None) -> None:
+    def _drive(self, driver: Driver, registered: Registered) -> None:
         driven = self._driven[driver.run.run_id] = Driven(driver)
         name = f"perdure-{driver.run.run_id}"
-        driven.task = asyncio.get_running_loop().create_task(self._driving(driven, registered, first), name=name)
+        driven.task = asyncio.get_running_loop().create_task(self._driving(driven, registered), name=name)
 
-    async def _driving(self, driven: Driven, registered: Registered, first: Decision | None) -> None:
+    async def _driving(self, driven: Driven, registered: Registered) -> None:
         run_id = driven.driver.run.run_id
         about = {"run": run_id, "graph": registered.graph.name}
         try:
-            await driven.driver.drive(first)
+            await driven.driver.drive()
         except Fenced as error:
             self._log.warning("another worker drives the run now", error=str(error), **about)
         except Exception as error:
@@ -447,7 +448,7 @@ class Engine:
             Durable(self._store, journal, values),
         )
         log.info("run recovered", seq=run.seq)
-        self._drive(driver, registered, None)
+        self._drive(driver, registered)
         return True
 
     # --- reading ---

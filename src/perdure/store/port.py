@@ -22,7 +22,7 @@ PAGE_BYTES = 4 << 20
 """A page of rows ends with the row that reaches this."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One row of a log: the events of a commit, or a part of them."""
 
     first: int
@@ -36,7 +36,7 @@ class Row(msgspec.Struct, frozen=True):
     """The head of the run's chain of hashes after this row."""
 
 
-class Owner(msgspec.Struct, frozen=True):
+class Owner(msgspec.Struct, frozen=True, gc=False):
     """Who drives runs: enough to tell whether it is still alive."""
 
     id: str
@@ -50,7 +50,7 @@ class Owner(msgspec.Struct, frozen=True):
     """When the process began, so that a pid that is used again isn't taken for it."""
 
 
-class RunInfo(msgspec.Struct, frozen=True):
+class RunInfo(msgspec.Struct, frozen=True, gc=False):
     """What the store knows of a run without looking into its log."""
 
     run_id: str
@@ -74,7 +74,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     """When the run wants to be driven again, if it waits for the clock."""
 
 
-class RunUpdate(msgspec.Struct, frozen=True):
+class RunUpdate(msgspec.Struct, frozen=True, gc=False):
     """What a commit changes in the run's row."""
 
     status: str
@@ -83,7 +83,7 @@ class RunUpdate(msgspec.Struct, frozen=True):
     fingerprint: str | None = None
 
 
-class Append(msgspec.Struct, frozen=True):
+class Append(msgspec.Struct, frozen=True, gc=False):
     """A commit."""
 
     run_id: str
@@ -96,7 +96,7 @@ class Append(msgspec.Struct, frozen=True):
     """By the digest of their bytes, ``perdure.store.chain.blob_name``."""
 
 
-class NewRun(msgspec.Struct, frozen=True):
+class NewRun(msgspec.Struct, frozen=True, gc=False):
     """A run to be created, with its first commit."""
 
     run_id: str
@@ -112,7 +112,7 @@ class NewRun(msgspec.Struct, frozen=True):
     lease_until: int = 0
 
 
-class Lease(msgspec.Struct, frozen=True):
+class Lease(msgspec.Struct, frozen=True, gc=False):
     """The right to drive a run."""
 
     run_id: str
@@ -120,7 +120,7 @@ class Lease(msgspec.Struct, frozen=True):
     until: int
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """A stored fold; a cache that may be dropped at any time."""
 
     format: int

@@ -456,3 +456,11 @@ def test_c_code_works_on_a_list_that_was_read(size: int) -> None:
     assert proposal is not None
     committed.apply(committed.merged(proposal).operations, 1)
     assert thaw(committed.tree).box == expected
+
+
+def test_parts_that_nobody_has_read_can_be_compared_with_each_other() -> None:
+    box = draft(freeze([[2], [1], [3]]))
+    box.sort()
+    assert box == [[1], [2], [3]]
+    assert max(draft(freeze([[2], [3], [1]]))) == [3]
+    assert draft(freeze([1])) + draft(freeze([2])) == [1, 2]

@@ -98,6 +98,8 @@ def _loading(kind: type, name: str) -> Callable[..., Any]:
 
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         load(self)
+        for arg in args:  # C code looks into the storage of what is compared or added, too
+            load(arg)
         return native(self, *args, **kwargs)
 
     method.__name__ = name

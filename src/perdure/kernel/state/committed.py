@@ -17,7 +17,7 @@ from perdure.kernel.state.tree import SIMPLE, freeze, not_a_tree
 from perdure.kernel.state.versions import DictVersion
 
 
-class Proposal(msgspec.Struct, frozen=True):
+class Proposal(msgspec.Struct, frozen=True, gc=False):
     """What a transaction wants to change."""
 
     base: Any

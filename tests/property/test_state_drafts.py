@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from perdure.errors import GraphRuntimeError
 from perdure.kernel.state.committed import Committed, Transaction
-from perdure.kernel.state.tree import thaw
+from perdure.kernel.state.draft import draft
+from perdure.kernel.state.tree import freeze, thaw
 
 Deed = tuple[str, Callable[[Any], Any]]
 

@@ -133,7 +133,8 @@ def flat_maps() -> Benchmark:
         return holds
 
     goals = {
-        f"{where}, {large:,} items": (f"≤ 1.3 × that of {small:,}", is_flat(where)) for where in ("in memory", "durable")
+        f"{where}, {large:,} items": (f"≤ 1.3 × that of {small:,}", is_flat(where))
+        for where in ("in memory", "durable")
     }
     return Benchmark("flat", "maps of different sizes", names, goals, unit="µs an item")
 

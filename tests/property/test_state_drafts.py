@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from perdure.errors import GraphRuntimeError
 from perdure.kernel.state.committed import Committed, Transaction
-from perdure.kernel.state.tree import thaw
+from perdure.kernel.state.draft import draft
+from perdure.kernel.state.tree import freeze, thaw
 
 Deed = tuple[str, Callable[[Any], Any]]
 
@@ -517,3 +518,11 @@ def test_two_drafts_meet_like_two_plain_containers(
         lambda state: deed(state.box, state.other), expected
     )
     assert (plain(state.box), plain(state.other)) == (plain(expected.box), plain(expected.other))
+
+
+def test_parts_that_nobody_has_read_can_be_compared_with_each_other() -> None:
+    box = draft(freeze([[2], [1], [3]]))
+    box.sort()
+    assert box == [[1], [2], [3]]
+    assert max(draft(freeze([[2], [3], [1]]))) == [3]
+    assert draft(freeze([1])) + draft(freeze([2])) == [1, 2]

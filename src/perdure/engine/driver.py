@@ -72,6 +72,7 @@ class Driver:
     Attributes:
         run: the run as it is.
         exception: what made it fail, if that happened in this process.
+        first: what has been decided and committed already, for a run that was just created.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Driver:
     ) -> None:
         self.run = run
         self.exception: BaseException | None = None
+        self.first: Decision | None = None
         self._graph = graph
         self._flows = flows
         self._values = values
@@ -133,24 +135,22 @@ class Driver:
         self._has_mail = True
         self._wake_up()
 
-    async def drive(self, first: Decision | None = None) -> None:
+    async def drive(self) -> None:
         """Drive the run until it is over, stands still, waits, or has been handed back.
-
-        Args:
-            first: what has been decided and committed already, for a run that was just created.
 
         Raises:
             StoreError: an event couldn't be recorded; nothing that depends on it was done.
             GraphRuntimeError: it waits for somebody who can't reach it.
         """
         try:
-            if first is None:
+            if self.first is None:
                 await self._refold()
                 await self._look_into_inbox(self._durable is not None)
                 await self._carry_out(await self._decided([], taking_over=True))
             else:
-                self._note_waits(first.events)
-                self._act(first)
+                self._note_waits(self.first.events)
+                self._act(self.first)
+                self.first = None  # it holds all the inputs; what is left of them is in the run
             while self.run.status is Status.RUNNING and not self._stopping:
                 if self._executor.results or self._has_mail or self._alarm.is_due(self.run):
                     await self._look_into_inbox(self._has_mail)

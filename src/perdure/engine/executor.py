@@ -58,6 +58,14 @@ current_attempt: contextvars.ContextVar[list[AttemptContext | None]] = contextva
 """A cell that holds the attempt this code runs in; a cell, so that changing it leaves no trace in the context."""
 
 
+def _nobody_waits() -> None:
+    """Take the report of a body that outlives its run."""
+
+
+async def _nothing_is_fetched(digest: str) -> None:
+    """Fetch no blob for a body that outlives its run."""
+
+
 class Executor:
     """Runs the bodies of one run.
 
@@ -127,6 +135,8 @@ class Executor:
         for future in self._idle:
             if not future.done():
                 future.set_result(None)
+        # Both lead back to the driver, and a run that is over shouldn't wait for the garbage collector.
+        self._wake, self._fetch = _nobody_waits, _nothing_is_fetched
         # A runner without a body ends by itself when it next has its turn, and nothing of the user's depends on when.
         runners = {runner for runner in self._running.values() if runner is not asyncio.current_task()}
         if not runners:

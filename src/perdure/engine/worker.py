@@ -77,7 +77,7 @@ class Worker:
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
         self._watch = Watch(self)
-        self._log = get_logger("perdure.engine")
+        self._log = get_logger("perdure.engine").bind()  # unbound, it would be made anew at each use
         for graph in graphs:
             self.register(graph)
 
@@ -158,7 +158,6 @@ class Worker:
         journal: Journal,
         deps: Any,
         first: Decision | None,
-        deliver: bool = False,
     ) -> None:
         """Drive a run whose lease was just taken."""
         graph = mine.graph
@@ -167,18 +166,17 @@ class Worker:
         driver = Driver(
             run, graph, mine.flows, values, deps, self.segment(graph), self.clock, durable, pools=self._pools
         )
+        driver.first = first
         driven = self.driven[run.run_id] = Driven(driver)
         self.known[run.run_id] = deps
-        driven.task = asyncio.get_running_loop().create_task(
-            self._driving(driven, mine, first), name=f"perdure-{run.run_id}"
-        )
+        driven.task = asyncio.get_running_loop().create_task(self._driving(driven, mine), name=f"perdure-{run.run_id}")
         self._watch.note(run.run_id, driven)
 
-    async def _driving(self, driven: Driven, mine: Registered, first: Decision | None) -> None:
+    async def _driving(self, driven: Driven, mine: Registered) -> None:
         run_id = driven.driver.run.run_id
         about = {"run": run_id, "graph": mine.graph.name}
         try:
-            await driven.driver.drive(first)
+            await driven.driver.drive()
         except Fenced as error:
             self._log.warning("another worker drives the run now", error=str(error), **about)
         except Exception as error:

@@ -100,7 +100,7 @@ class Code(Protocol):
         ...
 
 
-class Decision(msgspec.Struct):
+class Decision(msgspec.Struct, gc=False):
     """What was decided.
 
     Attributes:

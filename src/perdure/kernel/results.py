@@ -12,7 +12,7 @@ from perdure.kernel.state.committed import Proposal
 Chunks: TypeAlias = tuple[Items, ...]
 
 
-class Succeeded(msgspec.Struct, frozen=True):
+class Succeeded(msgspec.Struct, frozen=True, gc=False):
     """A body has returned; for a stream, its last item has been reported before."""
 
     task: str

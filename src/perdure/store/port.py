@@ -31,7 +31,7 @@ PAGE_BYTES = 4 << 20
 """A page of rows ends with the row that reaches this."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One row of a log: the events of a commit, or a part of them."""
 
     first: int
@@ -45,7 +45,7 @@ class Row(msgspec.Struct, frozen=True):
     """The head of the run's chain of hashes after this row."""
 
 
-class Owner(msgspec.Struct, frozen=True):
+class Owner(msgspec.Struct, frozen=True, gc=False):
     """Who drives runs: enough to tell whether it is still alive."""
 
     id: str
@@ -59,7 +59,7 @@ class Owner(msgspec.Struct, frozen=True):
     """When the process began, so that a pid that is used again isn't taken for it."""
 
 
-class RunInfo(msgspec.Struct, frozen=True):
+class RunInfo(msgspec.Struct, frozen=True, gc=False):
     """What the store knows of a run without looking into its log."""
 
     run_id: str
@@ -83,7 +83,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     """When the run wants to be driven again. None is at once, but for a run that is ``WAITING``: when something comes in."""
 
 
-class RunUpdate(msgspec.Struct, frozen=True):
+class RunUpdate(msgspec.Struct, frozen=True, gc=False):
     """What a commit changes in the run's row."""
 
     status: str
@@ -151,7 +151,7 @@ OVER = ("COMPLETED", "FAILED", "CANCELLED")
 """The statuses of runs that wait for nothing."""
 
 
-class Append(msgspec.Struct, frozen=True):
+class Append(msgspec.Struct, frozen=True, gc=False):
     """A commit."""
 
     run_id: str
@@ -184,7 +184,7 @@ class Append(msgspec.Struct, frozen=True):
         return update.due_at
 
 
-class NewRun(msgspec.Struct, frozen=True):
+class NewRun(msgspec.Struct, frozen=True, gc=False):
     """A run to be created, with its first commit."""
 
     run_id: str
@@ -201,7 +201,7 @@ class NewRun(msgspec.Struct, frozen=True):
     opened: tuple[Wait, ...] = ()
 
 
-class Lease(msgspec.Struct, frozen=True):
+class Lease(msgspec.Struct, frozen=True, gc=False):
     """The right to drive a run."""
 
     run_id: str
@@ -209,7 +209,7 @@ class Lease(msgspec.Struct, frozen=True):
     until: int
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """A stored fold; a cache that may be dropped at any time."""
 
     format: int

@@ -17,7 +17,7 @@ from perdure.kernel.state.tree import SIMPLE, freeze, not_a_tree
 from perdure.kernel.state.versions import DictVersion
 
 
-class Proposal(msgspec.Struct, frozen=True):
+class Proposal(msgspec.Struct, frozen=True, gc=False):
     """What a transaction wants to change."""
 
     base: Any
@@ -32,7 +32,7 @@ class Committed:
         declared: the merges declared for the keys of a TypedDict, which carries no class of its own.
     """
 
-    __slots__ = ("_newest", "declared")
+    __slots__ = ("_frozen", "_newest", "declared")
 
     def __init__(self, value: Any = None, declared: Mapping[str, Declared] | None = None, seq: int = 0) -> None:
         """Take a copy of a value.
@@ -46,6 +46,7 @@ class Committed:
             raise not_a_tree() from error
         # one attribute, so that a task in a thread can't see the tree of one version and the seq of another
         self._newest = (tree, seq)
+        self._frozen: Committed | None = None
         self.declared: Mapping[str, Declared] = declared or {}
 
     @property
@@ -65,8 +66,10 @@ class Committed:
 
     def frozen(self) -> Committed:
         """Return this version, to be read after others have followed."""
-        version = Committed.__new__(Committed)
-        version._newest, version.declared = self._newest, self.declared
+        version = self._frozen
+        if version is None or version._newest is not self._newest:  # many arrivals in a row see the same version
+            version = self._frozen = Committed.__new__(Committed)
+            version._newest, version._frozen, version.declared = self._newest, None, self.declared
         return version
 
     def merged(self, proposal: Proposal) -> Merged:

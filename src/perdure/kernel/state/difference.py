@@ -31,14 +31,14 @@ class Replaced(msgspec.Struct, frozen=True, gc=False):
     value: Any
 
 
-class Fields(msgspec.Struct, frozen=True):
+class Fields(msgspec.Struct, frozen=True, gc=False):
     """Fields of an object, or items of a dict, were changed, and keys of the dict moved to its end."""
 
     changes: dict[Any, Difference]
     moved: list[Any] = []
 
 
-class Stretch(msgspec.Struct, frozen=True):
+class Stretch(msgspec.Struct, frozen=True, gc=False):
     """A stretch of a list was replaced by other elements, so that all behind it may have moved."""
 
     start: int
@@ -46,7 +46,7 @@ class Stretch(msgspec.Struct, frozen=True):
     elements: list[Any]
 
 
-class Elements(msgspec.Struct, frozen=True):
+class Elements(msgspec.Struct, frozen=True, gc=False):
     """Elements of a list were changed in place, and others appended.
 
     Attributes:
@@ -58,7 +58,7 @@ class Elements(msgspec.Struct, frozen=True):
     stretch: Stretch | None = None
 
 
-class Members(msgspec.Struct, frozen=True):
+class Members(msgspec.Struct, frozen=True, gc=False):
     """Members of a set were added and removed."""
 
     added: list[Any]
@@ -82,6 +82,8 @@ def difference(base: Any, mine: Any, depth: int = 0) -> Difference | None:
     if mine is base:
         return None
     kind = type(mine)
+    if kind is int and type(base) is int:
+        return None if mine == base else Replaced(mine)
     if kind in SIMPLE:
         return None if same(base, mine) else Replaced(mine)
     compare = _COMPARISONS.get(type(base))

@@ -62,8 +62,11 @@ class LazyList(LoadedList):
         Raises:
             GraphRuntimeError: it has.
         """
-        if _len(self) != len(MARKS) or any(_item(self, index) is not UNREAD for index in range(len(MARKS))):
+        if _len(self) != len(MARKS):
             raise refusal()
+        for index in range(len(MARKS)):
+            if _item(self, index) is not UNREAD:
+                raise refusal()
 
     def append(self, value: Any, /) -> None:
         if type(self) is LazyList:

@@ -50,18 +50,23 @@ from perdure.kernel.state.versions import ABSENT, DictVersion, ListVersion, SetV
 Path = tuple[Any, ...]
 
 
-class Merged(msgspec.Struct):
+class Merged(msgspec.Struct, gc=False):
     """The outcome of a merge.
 
     Attributes:
         operations: what to do to the current state.
         conflicts: the paths where a concurrent change is overwritten.
-        additions: the paths where numbers were added up though their fields don't say so.
+        summed: the paths where numbers were added up though their fields don't say so.
     """
 
     operations: list[Operation] = []
     conflicts: list[str] = []
-    additions: list[str] = []
+    summed: list[Path] = []
+
+    @property
+    def additions(self) -> list[str]:
+        """The paths in ``summed`` as text; they are many, and rarely looked at."""
+        return [shown(path) for path in self.summed]
 
     def merge(self, base: Any, change: Difference, current: Any, path: Path, declared: Declared | None = None) -> None:
         """Add the operations that bring one change into the current state.
@@ -115,7 +120,7 @@ class Merged(msgspec.Struct):
         if current is base or same(base, current):
             self._set(path, mine)
         elif (delta := _added(base, mine, current)) is not None:
-            self.additions.append(shown(path))
+            self.summed.append(path)
             self._put(MERGE, path, delta)
         elif base is ABSENT and (from_empty := _from_empty(mine, current)) is not None:
             empty, change = from_empty
@@ -264,6 +269,8 @@ def shown(path: Path) -> str:
 
 def _added(base: Any, mine: Any, current: Any, must_be_finite: bool = True) -> Any:
     """Return what a task has added to a number that others may have changed too, or None if that isn't what happened."""
+    if type(base) is int and type(mine) is int and type(current) is int:
+        return mine - base
     if not (_is_number(base) and _is_number(mine) and _is_number(current)):
         return None
     try:

@@ -31,7 +31,7 @@ EXCLUDE: Final = "exclude"
 ORDER: Final = "order"
 
 
-class Operation(msgspec.Struct, frozen=True, array_like=True):
+class Operation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One change of the state; the value is in committed form."""
 
     verb: str

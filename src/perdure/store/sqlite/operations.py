@@ -12,6 +12,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from perdure.errors import Fenced
 from perdure.store.port import Append, NewRun, Row, RunInfo, Snapshot
 from perdure.store.sqlite.inbox import close_waits, open_waits, take_entries
@@ -102,12 +104,11 @@ class CreateOperation:
         return _has_row(connection, self.run.run_id, self.run.rows[-1]) if created else None
 
 
-class AppendOperation:
+class AppendOperation(msgspec.Struct, gc=False):
     """Add a commit to a run's log, and change its waits and inbox with it."""
 
-    def __init__(self, location: str, append: Append) -> None:
-        self.location = location
-        self.commit = append
+    location: str
+    commit: Append
 
     def apply(self, connection: sqlite3.Connection) -> None:
         """Pass the fence and insert the rows.

@@ -172,11 +172,11 @@ class SQLiteStore:
                 location=self.location,
             )
 
-    async def _write(self, operation: Operation) -> Any:
+    def _write(self, operation: Operation) -> Coroutine[Any, Any, Any]:
         if self._writer is None:
             raise StoreClosed("the store is closed", location=self.location)
         self._check_here()
-        return await self._writer.submit(operation)
+        return self._writer.submit(operation)
 
     async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         if self._reading is None:
@@ -198,14 +198,14 @@ class SQLiteStore:
         created: tuple[RunInfo, bool] = await self._write(CreateOperation(self.location, run))
         return created
 
-    async def append(self, append: Append) -> None:
+    def append(self, append: Append) -> Coroutine[Any, Any, None]:
         """Make a commit durable.
 
         Raises:
             Fenced: the epoch isn't the owner's, or the log isn't at ``after``.
             StoreError: the commit didn't happen; or, OutcomeUnknown, it couldn't be told.
         """
-        await self._write(AppendOperation(self.location, append))
+        return self._write(AppendOperation(self.location, append))
 
     async def read(self, run_id: str, after: int = 0, limit: int = 512) -> Sequence[Row]:
         """Return the next rows of a log, at most ``limit``, whose last event comes after a seq, in order.

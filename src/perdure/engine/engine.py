@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from os import PathLike
@@ -58,6 +58,7 @@ from perdure.version import __version__
 
 InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
+T = TypeVar("T")
 
 CLAIM_PAGE = 100
 POLL_S = 0.05
@@ -94,6 +95,7 @@ class Engine:
         self._plans: dict[str, asyncio.Task[None]] = {}
         self._leases = Leases(store, clock, self._lose)
         self._is_open = False
+        self._taking: set[asyncio.Task[Any]] = set()
         self._log = get_logger("perdure.engine")
         for graph in graphs:
             self._register(graph)
@@ -159,6 +161,8 @@ class Engine:
         """Hand back what is being driven, and close the store."""
         with anyio.CancelScope(shield=True):
             self._is_open = False
+            if self._taking:
+                await asyncio.wait(self._taking)
             for driven in self._driven.values():
                 driven.driver.stop()
             tasks = [driven.task for driven in self._driven.values() if driven.task is not None]
@@ -228,8 +232,21 @@ class Engine:
         mine = self._register(graph)
         run_id = checked_identifier("run id", run_id) if run_id is not None else new_run_id()
         await self._save_plan(graph)
-        await self._create(mine, run_id, inputs, state, self._deps_of(graph, deps), by, durability)
+        create = self._create(mine, run_id, inputs, state, self._deps_of(graph, deps), by, durability)
+        await self._seen_through(create)
         return self.attach(run_id)
+
+    async def _seen_through(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something that takes a lease, whoever is cancelled: a lease that nobody drives under keeps others away."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._taking.add(task)
+        task.add_done_callback(self._taken)
+        return await asyncio.shield(task)
+
+    def _taken(self, task: asyncio.Task[Any]) -> None:
+        self._taking.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.debug("a run couldn't be taken", error=str(error))
 
     async def _save_plan(self, graph: Graph[Any, Any, Any, Any]) -> None:
         """Keep the graph's plan in the store; of many runs that start at once, the first one sees to it."""

@@ -4,7 +4,8 @@ They start in the order of their paths: older arms first. Without limits all of 
 there is room under every one it runs under, and takes its place under all of them at once; what finds no room is kept in
 one queue for each set of limits, and looked at again when one of them has room.
 
-After two crashes in a row suspects, the tasks that were there, run one at a time (``kernel/apply.py``).
+After two crashes in a row suspects, the tasks that were there, run one at a time (``kernel/apply.py``). A stream waits for
+its arms when too many of them are unsettled, so it comes after the other suspects, and never holds back those in its arms.
 """
 
 from __future__ import annotations
@@ -28,19 +29,21 @@ def start_ready(deciding: Deciding) -> bool:
     if ready and not _in_order(ready):
         ready.sort(key=lambda task: task.path)
     has_more = False
-    held_back = _holds_back_suspects(run)
+    suspects = _running_suspects(run) if run.crashes > 1 else None
+    if suspects is not None:
+        ready.sort(key=_after_its_arms)
     for task in ready:
         if deciding.failure is not None:
             return False
         if task.node.limits:
             _enqueue(run, task)
             continue
-        if held_back and task.is_suspect:
+        if suspects and task.is_suspect and any(_holds_back(other, task) for other in suspects):
             continue
         if _start(deciding, task):
             has_more = True
-        elif task.is_suspect:
-            held_back = run.crashes > 1
+        elif suspects is not None and task.is_suspect and task.phase is Phase.RUNNING:
+            suspects.append(task)
     return _start_queued(deciding) or has_more
 
 
@@ -54,8 +57,20 @@ def _in_order(tasks: list[Task]) -> bool:
     return True
 
 
-def _holds_back_suspects(run: Run) -> bool:
-    return run.crashes > 1 and any(task.is_suspect and task.phase is Phase.RUNNING for task in run.tasks.values())
+def _running_suspects(run: Run) -> list[Task]:
+    return [task for task in run.tasks.values() if task.is_suspect and task.phase is Phase.RUNNING]
+
+
+def _after_its_arms(task: Task) -> tuple[bool, int, tuple[int, ...]]:
+    """Return a place in an order in which suspects that feed maps come last, inner ones before those around them."""
+    path = task.path
+    is_feeding = task.is_suspect and bool(task.feeds)
+    return is_feeding, -len(path) if is_feeding else 0, path
+
+
+def _holds_back(suspect: Task, task: Task) -> bool:
+    """Say whether a suspect that runs keeps another one from running beside it."""
+    return not any(task.scope.scope.get(fed.fork.id) is fed for fed in suspect.feeds or ())
 
 
 def _start(deciding: Deciding, task: Task) -> bool:

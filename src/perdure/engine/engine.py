@@ -408,6 +408,9 @@ class Engine:
         Runs whose owner is known to be dead are taken at once, others when their lease has run out.
         """
         self._check_open()
+        return await self._seen_through(self._take_orphans())
+
+    async def _take_orphans(self) -> int:
         graphs = [name for name, known in self._graphs.items() if not self._lacks_deps(known.graph)]
         if not graphs:
             return 0

@@ -17,6 +17,9 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+MOST_STEPS = 100_000
+"""A simulation that takes more has got stuck, with nothing but its heartbeats going on."""
+
 
 class Crash(Exception):
     """The simulated process has died."""
@@ -112,6 +115,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             self._jump()
         handle = self._ready.popleft()
         self.steps += 1
+        assert self.steps < MOST_STEPS, "the run doesn't come to an end"
         if not handle._cancelled:
             handle._run()
 

@@ -132,11 +132,13 @@ class Answering:
 
     async def resume(self, run_id: str, by: str, reason: str) -> None:
         """Let a paused run go on."""
-        await self._start_again(run_id, Status.PAUSED, RunResumed(by, reason))
+        event = RunResumed(by, reason)
+        await self._worker.see_through(self._start_again(run_id, Status.PAUSED, event))
 
     async def retry(self, run_id: str, by: str, reason: str, max_steps: int | None) -> None:
         """Let a failed run go on."""
-        await self._start_again(run_id, Status.FAILED, RunRetried(by, reason, max_steps))
+        event = RunRetried(by, reason, max_steps)
+        await self._worker.see_through(self._start_again(run_id, Status.FAILED, event))
 
     async def _start_again(self, run_id: str, wanted: Status, event: AnyEvent) -> None:
         worker, info = self._worker, await self._info(run_id)

@@ -186,7 +186,7 @@ class Engine:
         starting = Starting(
             run_id, inputs, state, given, by, mode, deadline_at(deadline, self._clock), dict(tags or {})
         )
-        info, digest, created = await create_run(self._worker, mine, starting)
+        info, digest, created = await self._worker.see_through(create_run(self._worker, mine, starting))
         if not created:
             await self._attach(graph, info, digest, given)
         return self.attach(run_id)

@@ -8,10 +8,10 @@ looking (``watch.py``): whether runs are due, whether something came in for thos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from perdure.engine.bodies import check_executors
 from perdure.engine.clock import Clock
@@ -34,6 +34,8 @@ from perdure.kernel.run import Run
 from perdure.kernel.status import OVER, Status
 from perdure.store.port import RunInfo, Store
 from perdure.version import __version__
+
+T = TypeVar("T")
 
 CLAIM_PAGE = 100
 """How many runs are taken at a time."""
@@ -77,6 +79,7 @@ class Worker:
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
         self._watch = Watch(self)
+        self._taking: set[asyncio.Task[Any]] = set()
         self._log = get_logger("perdure.engine").bind()  # unbound, it would be made anew at each use
         for graph in graphs:
             self.register(graph)
@@ -96,6 +99,8 @@ class Worker:
         """Hand back what is being driven, and stop."""
         self.is_open = False
         await self._watch.end()
+        if self._taking:
+            await asyncio.wait(self._taking)
         for driven in self.driven.values():
             driven.driver.stop()
         tasks = [driven.task for driven in self.driven.values() if driven.task is not None]
@@ -203,6 +208,18 @@ class Worker:
 
     # --- taking runs over ---
 
+    async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something that takes a lease, whoever is cancelled: a lease that nobody drives under keeps others away."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._taking.add(task)
+        task.add_done_callback(self._seen_through)
+        return await asyncio.shield(task)
+
+    def _seen_through(self, task: asyncio.Task[Any]) -> None:
+        self._taking.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.debug("a run couldn't be taken", error=str(error))
+
     async def recover(self) -> int:
         """Drive on the runs of this worker's graphs that are due and that nobody drives; return how many."""
         graphs = self.drivable()
@@ -225,6 +242,9 @@ class Worker:
 
     async def claim_due(self, graphs: list[str]) -> int:
         """Take a page of runs that are due and drive them; return how many there were."""
+        return await self.see_through(self._claim_due(graphs))
+
+    async def _claim_due(self, graphs: list[str]) -> int:
         claimed = await self.store.claim(
             self.owner, graphs=graphs, now=self.clock.now(), until=self.leases.until(), limit=CLAIM_PAGE
         )
@@ -235,6 +255,9 @@ class Worker:
 
     async def claim_one(self, info: RunInfo, deps: Any = MISSING) -> bool:
         """Drive a run on if it is due and nobody else does; say whether that is so."""
+        return await self.see_through(self._claim_one(info, deps))
+
+    async def _claim_one(self, info: RunInfo, deps: Any) -> bool:
         mine = self.graphs.get(info.graph)
         if mine is None or info.run_id in self.driven:
             return False

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from perdure.errors import StateConflict
 from perdure.events import (
     AnyEvent,
     Change,
@@ -24,6 +23,7 @@ from perdure.events import (
     Value,
 )
 from perdure.kernel.apply import apply
+from perdure.kernel.describe import describe
 from perdure.kernel.results import Chunks, Succeeded
 from perdure.kernel.run import Arrival, OpenJoin, Run, Source, Task
 from perdure.kernel.state.committed import Committed, Proposal, Transaction, refuse_conflicts
@@ -197,6 +197,7 @@ class Deciding:
             if self.failure is None:
                 self.failure = (error, task.id, exception)
 
-    def conflict(self, task: Task, error: StateConflict) -> None:
-        """Record that an attempt has failed because its changes of the state can't be merged."""
-        self.fail(task, ErrorInfo("StateConflict", error.message), error)
+    def refuse_change(self, task: Task, error: Exception) -> None:
+        """Record that what a task changed in the state can't be merged or stored, as a failure of its attempt."""
+        error.add_note(f"perdure: in the changes that {task.shown_path} made to the state")
+        self.fail(task, describe(error), error)

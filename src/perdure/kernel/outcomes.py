@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from perdure.errors import DeadlineExceeded, PerdureError, StateConflict
+from perdure.errors import DeadlineExceeded, PerdureError
 from perdure.events import (
     Answered,
     AnswerRefused,
@@ -54,8 +54,8 @@ def _succeeded(deciding: Deciding, task: Task, result: Succeeded) -> None:
     if result.proposal is not None:
         try:
             change = deciding.change(deciding.run.state_of(task.scope, task.node), result.proposal)
-        except StateConflict as error:
-            deciding.conflict(task, error)
+        except Exception as error:  # a conflict, or a value that can't be stored
+            deciding.refuse_change(task, error)
             return
     if task.feeds is not None:
         for instance in task.feeds:

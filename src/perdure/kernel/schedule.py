@@ -4,7 +4,8 @@ They start in the order of their paths: older arms first. Without limits all of 
 there is room under every one it runs under, and takes its place under all of them at once; what finds no room is kept in
 one queue for each set of limits, and looked at again when one of them has room.
 
-After two crashes in a row suspects, the tasks that were there, run one at a time (``kernel/apply.py``).
+After two crashes in a row suspects, the tasks that were there, run one at a time (``kernel/apply.py``). A stream waits for
+its arms when too many of them are unsettled, so it comes after the other suspects, and never holds back those in its arms.
 """
 
 from __future__ import annotations
@@ -23,24 +24,29 @@ def start_ready(deciding: Deciding) -> bool:
     """Start what may start; return whether that has given rise to more to settle."""
     run = deciding.run
     ready = list(run.ready.values())
-    if not ready and not run.freed:
+    if not ready and not run.freed and not (run.crashes > 1 and run.queues):
         return False
     if ready and not _in_order(ready):
         ready.sort(key=lambda task: task.path)
     has_more = False
-    held_back = _holds_back_suspects(run)
+    suspects = _running_suspects(run) if run.crashes > 1 else None
+    if suspects is not None:
+        ready.sort(key=_after_its_arms)
     for task in ready:
         if deciding.failure is not None:
             return False
+        if suspects and task.is_suspect and any(_holds_back(other, task) for other in suspects):
+            continue
         if task.node.limits:
             _enqueue(run, task)
-            continue
-        if held_back and task.is_suspect:
+            if suspects is not None and task.is_suspect:
+                has_more = _start_queued(deciding) or has_more
+                suspects = _running_suspects(run)
             continue
         if _start(deciding, task):
             has_more = True
-        elif task.is_suspect:
-            held_back = run.crashes > 1
+        elif suspects is not None and task.is_suspect and task.phase is Phase.RUNNING:
+            suspects.append(task)
     return _start_queued(deciding) or has_more
 
 
@@ -54,8 +60,20 @@ def _in_order(tasks: list[Task]) -> bool:
     return True
 
 
-def _holds_back_suspects(run: Run) -> bool:
-    return run.crashes > 1 and any(task.is_suspect and task.phase is Phase.RUNNING for task in run.tasks.values())
+def _running_suspects(run: Run) -> list[Task]:
+    return [task for task in run.tasks.values() if task.is_suspect and task.phase is Phase.RUNNING]
+
+
+def _after_its_arms(task: Task) -> tuple[bool, int, tuple[int, ...]]:
+    """Return a place in an order in which suspects that feed maps come last, inner ones before those around them."""
+    path = task.path
+    is_feeding = task.is_suspect and bool(task.feeds)
+    return is_feeding, -len(path) if is_feeding else 0, path
+
+
+def _holds_back(suspect: Task, task: Task) -> bool:
+    """Say whether a suspect that runs keeps another one from running beside it."""
+    return not any(task.scope.scope.get(fed.fork.id) is fed for fed in suspect.feeds or ())
 
 
 def _start(deciding: Deciding, task: Task) -> bool:
@@ -96,10 +114,10 @@ def _enqueue(run: Run, task: Task) -> None:
 def _start_queued(deciding: Deciding) -> bool:
     """Start the oldest of the tasks that have room under all their limits, one after another."""
     run = deciding.run
-    if not run.freed:
+    if not run.freed and not (run.crashes > 1 and run.queues):
         return False
     has_more = False
-    candidates = [keys for keys in run.queues if not run.freed.isdisjoint(keys)]
+    candidates = [keys for keys in run.queues if run.crashes > 1 or not run.freed.isdisjoint(keys)]
     run.freed.clear()
     while deciding.failure is None:
         best: tuple[str, ...] | None = None
@@ -133,6 +151,8 @@ def _head(run: Run, keys: tuple[str, ...]) -> Task | None:
 
 
 def _has_room(run: Run, task: Task) -> bool:
+    if run.crashes > 1 and task.is_suspect and any(_holds_back(other, task) for other in _running_suspects(run)):
+        return False
     return all(run.running.get(key, 0) < capacity for key, capacity in limit_keys(task))
 
 

@@ -440,7 +440,6 @@ formal.add(
 )
 formal.add_edge(source=one, destination=named)
 formal.add_mapping_edge(source=words, map_to=words)
-by_lambda = formal.join(lambda current, item: current + item, initial=0)
 by_name = formal.join(reducer=reduce_sum, initial_factory=int, node_id="sum", parent_fork_id=None, order="arrival")
 assert_type(by_name, Join[None, None, int, int])
 built = formal.build(validate_graph_structure=False)

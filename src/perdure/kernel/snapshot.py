@@ -190,6 +190,7 @@ class Saved(_Saved, frozen=True):
     ends: list[tuple[int, str]]
     loose_ends: list[str]
     failures: list[tuple[ErrorInfo, str]]
+    lost: int = 0
 
 
 _encode = msgspec.json.Encoder().encode
@@ -243,6 +244,7 @@ class _Dump:
             ends=[(self._source(value), source) for value, source in run.ends],
             loose_ends=run.loose_ends,
             failures=run.failures,
+            lost=run.lost,
             chunks=self._chunks,
             sources=self._sources,
         )
@@ -383,6 +385,7 @@ class _Load:
         run.state, run.states = state, states
         run.signals = [KeptSignal(entry, name, bytes(data), by) for entry, name, data, by in saved.signals]
         run.loose_ends, run.failures = [*saved.loose_ends], [*saved.failures]
+        run.lost = saved.lost
         run.ends = [(self._sources[value], source) for value, source in saved.ends]
         self._load_instances(saved.instances)
         run.maps = {id_: self._instances[id_] for id_ in saved.maps}

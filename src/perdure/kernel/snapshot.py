@@ -49,7 +49,7 @@ from perdure.kernel.tokens import change_arms, count_token
 
 _NULL: Value = msgspec.Raw(b"null")
 
-FORMAT = 1
+FORMAT = 2
 """Counted up with every change of what is held, so that older snapshots are dropped and the log is folded instead."""
 
 
@@ -190,7 +190,7 @@ class Saved(_Saved, frozen=True):
     ends: list[tuple[int, str]]
     loose_ends: list[str]
     failures: list[tuple[ErrorInfo, str]]
-    lost: int = 0
+    lost: int
 
 
 _encode = msgspec.json.Encoder().encode

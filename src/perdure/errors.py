@@ -35,7 +35,7 @@ class GraphBuildingError(PerdureError, ValueError):
 
     def __init__(self, message: str, problems: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.problems = problems or (message,)
+        self.problems: tuple[str, ...] = problems or (message,)
 
 
 class GraphValidationError(GraphBuildingError):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict, assert_type
 
 from perdure import (
     Decision,
+    EndNode,
+    Fork,
     Graph,
     GraphBuilder,
     Join,
     ReduceFirstValue,
     ReducerContext,
     ReducerFunction,
+    StartNode,
     Step,
     StepContext,
     TypeExpression,
@@ -388,3 +391,59 @@ async def alone() -> None:
     assert_type(await double.call(StepContext(state=State(), deps=Deps(1), inputs=2)), int)
     rows: Annotated[list[Row], "unused"] = []
     del rows
+
+
+# --- every form a call can take ---
+
+formal = GraphBuilder(
+    name="formal", output_type=object, end="first", state_conflicts="error", max_steps=5, max_tasks=None
+)
+
+
+async def undecorated(ctx: StepContext[None, None, int]) -> str:
+    return ""
+
+
+async def yielding(ctx: StepContext[None, None, int]) -> AsyncIterator[str]:
+    yield ""
+
+
+named = formal.step(call=undecorated, node_id="named", label=None)
+assert_type(named, Step[None, None, int, str])
+assert_type(formal.step(node_id="other")(undecorated), Step[None, None, int, str])
+assert_type(formal.stream(call=yielding), Step[None, None, int, AsyncIterable[str]])
+assert_type(formal.start_node, StartNode[None])
+assert_type(formal.end_node, EndNode[object])
+
+
+@formal.step
+async def one(ctx: StepContext[None, None, None]) -> int:
+    return 1
+
+
+@formal.step
+async def words(ctx: StepContext[None, None, str]) -> tuple[str, ...]:
+    return ()
+
+
+formal.add(
+    formal.edge_from(formal.start_node).label(label="by name").to(one, fork_id=None),
+    formal.edge_from(one).broadcast(
+        lambda e: [
+            e.to(named),
+            e.broadcast(lambda inner: [inner.to(named), inner.label("x").to(formal.end_node)], fork_id="inner"),
+            e.to(formal.decision().branch(formal.match(int).label(label="all").to(named))),
+        ]
+    ),
+    formal.edge_from(named, named, named, named, named).to(words),
+    formal.edge_from(words).map().transform(lambda ctx: len(ctx.inputs)).to(formal.end_node),
+)
+formal.add_edge(source=one, destination=named)
+formal.add_mapping_edge(source=words, map_to=words)
+by_name = formal.join(reducer=reduce_sum, initial_factory=int, node_id="sum", parent_fork_id=None, order="arrival")
+assert_type(by_name, Join[None, None, int, int])
+built = formal.build(validate_graph_structure=False)
+fork = built.nodes["one_broadcast"]
+if isinstance(fork, Fork):
+    assert_type(fork.is_map, bool)
+shown: str = built.render(title="T", direction="LR")

@@ -210,3 +210,8 @@ async def run() -> None:
 
 GraphBuilder(end="last")  # type: ignore[call-overload]
 graph.render(direction="UP")  # type: ignore[arg-type]
+g.edge_from(to_int, to_int, to_int, to_int, to_text).to(to_int)  # type: ignore[arg-type]
+g.edge_from(to_int).broadcast(lambda e: [e.broadcast(lambda i: [i.to(text_to_ints)])])  # type: ignore[arg-type]
+g.edge_from(text_to_ints).map().transform(lambda ctx: str(ctx.inputs)).to(to_int)  # type: ignore[arg-type]
+g.edge_from(to_text).to(g.decision().branch(g.match(TypeExpression[int | None]).to(to_int)))  # type: ignore[arg-type]
+g.match(str, matches="isdigit")  # type: ignore[call-overload]

@@ -129,11 +129,11 @@ class GraphBuilder(GroupDeclarations[StateT, DepsT], Generic[StateT, DepsT, Grap
         types: Iterable[Any] = (),
     ) -> None:
         super().__init__()
-        self.name = checked_identifier("graph name", name) if name is not None else "graph"
-        self.state_type = unwrapped(state_type)
-        self.deps_type = unwrapped(deps_type)
-        self.input_type = unwrapped(input_type)
-        self.output_type = unwrapped(output_type)
+        self.name: str = checked_identifier("graph name", name) if name is not None else "graph"
+        self.state_type: Any = unwrapped(state_type)
+        self.deps_type: Any = unwrapped(deps_type)
+        self.input_type: Any = unwrapped(input_type)
+        self.output_type: Any = unwrapped(output_type)
         self._end: EndPolicy = one_of("end", end, ("first", "all"))
         self._state_conflicts: ConflictPolicy = one_of("state_conflicts", state_conflicts, ("record", "error"))
         self._max_steps = at_least_one("max_steps", max_steps)

@@ -42,10 +42,10 @@ class DecisionBranch(Generic[SourceT]):
     def __init__(
         self, *, source: TypeOrTypeExpression[SourceT], matches: Callable[[Any], bool] | None, path: Path
     ) -> None:
-        self.source = source
-        self.matches = matches
-        self.path = path
-        self.test = _tested(source, matches)
+        self.source: TypeOrTypeExpression[SourceT] = source
+        self.matches: Callable[[Any], bool] | None = matches
+        self.path: Path = path
+        self.test: Callable[[Any], bool] = _tested(source, matches)
 
 
 def _tested(source: Any, matches: Callable[[Any], bool] | None) -> Callable[[Any], bool]:
@@ -76,8 +76,8 @@ class Decision(Generic[StateT_contra, DepsT_contra, HandledT_contra]):
     __slots__ = ("branches", "id", "note")
 
     def __init__(self, *, id: str, note: str | None = None) -> None:
-        self.id = id
-        self.note = note
+        self.id: str = id
+        self.note: str | None = note
         self.branches: list[DecisionBranch[Any]] = []
 
     def branch(self, branch: DecisionBranch[T]) -> Decision[StateT_contra, DepsT_contra, HandledT_contra | T]:

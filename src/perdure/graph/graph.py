@@ -49,7 +49,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         edges: tuple[EdgePath[Any, Any], ...] = (),
     ) -> None:
         self.plan = plan
-        self.name = plan.name
+        self.name: str = plan.name
         self.nodes: Mapping[str, AnyNode] = MappingProxyType(dict(nodes))
         self.transforms = transforms
         self.matches = matches

@@ -179,13 +179,13 @@ class Join(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         order: FoldOrder = "arrival",
         policies: JoinPolicies | None = None,
     ) -> None:
-        self.id = id
-        self.reducer = reducer
-        self.takes_context = takes_context(reducer)
+        self.id: str = id
+        self.reducer: Callable[..., Any] = reducer
+        self.takes_context: bool = takes_context(reducer)
         self._initial_factory = initial_factory
-        self.parent_fork_id = parent_fork_id
-        self.preferred_parent_fork = preferred_parent_fork
-        self.order = order
+        self.parent_fork_id: str | None = parent_fork_id
+        self.preferred_parent_fork: Literal["farthest", "closest"] = preferred_parent_fork
+        self.order: FoldOrder = order
         self.policies = policies or JoinPolicies()
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Generic, TypeAlias
+from typing import Any, Final, Generic, TypeAlias
 
 from typing_extensions import TypeIs
 
@@ -15,14 +15,14 @@ from perdure.graph.step import Step
 from perdure.graph.types import DepsT, InputT, InputT_contra, OutputT, OutputT_co, StateT
 from perdure.graph.wait import Wait
 
-START_ID = "__start__"
-END_ID = "__end__"
+START_ID: Final = "__start__"
+END_ID: Final = "__end__"
 
 
 class StartNode(Generic[OutputT_co]):
     """Where a run begins; its output is the run's inputs."""
 
-    id = START_ID
+    id: str = START_ID
 
     def _gives(self) -> OutputT_co:
         raise NotImplementedError  # only here so that type checkers infer the variance
@@ -34,7 +34,7 @@ class StartNode(Generic[OutputT_co]):
 class EndNode(Generic[InputT_contra]):
     """Where a run ends; what arrives is its output."""
 
-    id = END_ID
+    id: str = END_ID
 
     def _takes(self, inputs: InputT_contra) -> None:
         raise NotImplementedError  # only here so that type checkers infer the variance

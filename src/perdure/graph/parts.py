@@ -45,8 +45,8 @@ class Parts:
         self.nodes: dict[str, AnyNode] = {start.id: start, end.id: end}
         self.outgoing: dict[str, list[Path]] = defaultdict(list)
         self.lost: dict[str, list[Path]] = defaultdict(list)
-        self.problems = list(problems)
-        self.is_whole = True
+        self.problems: list[str] = list(problems)
+        self.is_whole: bool = True
         self.own_state: dict[str, str] = {}
         self._groups: dict[str, Group[Any, Any, Any, Any]] = {}
         self._joining: dict[str, Join[Any, Any, Any, Any]] = {}

@@ -142,16 +142,16 @@ class Step(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         input_type: Any = Any,
         output_type: Any = Any,
     ) -> None:
-        self.id = id
+        self.id: str = id
         self._call = call
-        self.label = label
-        self.is_stream = is_stream
-        self.resume = resume
+        self.label: str | None = label
+        self.is_stream: bool = is_stream
+        self.resume: str = resume
         self.is_plain = is_plain
         self.policies = policies or StepPolicies()
         self.joining = joining
-        self.input_type = input_type
-        self.output_type = output_type
+        self.input_type: Any = input_type
+        self.output_type: Any = output_type
 
     @property
     def call(self) -> StepFunction[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]:

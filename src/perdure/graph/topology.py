@@ -29,13 +29,13 @@ class Topology:
         for id_, node in nodes.items():
             if node.flow is not None:
                 _connect(edges, id_, node.flow)
-        self.successors = {id_: list(targets) for id_, targets in edges.items()}
+        self.successors: dict[str, list[str]] = {id_: list(targets) for id_, targets in edges.items()}
         self.predecessors: dict[str, list[str]] = {id_: [] for id_ in edges}
         for source, targets in self.successors.items():
             for target in targets:
                 self.predecessors[target].append(source)
-        self.order = self._reverse_postorder([*(lost or ()), START_ID])
-        self.place = {id_: place for place, id_ in enumerate(self.order)}
+        self.order: list[str] = self._reverse_postorder([*(lost or ()), START_ID])
+        self.place: dict[str, int] = {id_: place for place, id_ in enumerate(self.order)}
         self._dominated: dict[str, set[str]] = {}
 
     def _reverse_postorder(self, roots: list[str]) -> list[str]:

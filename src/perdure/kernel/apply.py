@@ -20,7 +20,20 @@ from perdure.graph.flow import Leaf
 from perdure.graph.plan import NodeKind
 from perdure.ids import START_TASK, identify
 from perdure.kernel.placing import Walk, arrive, end_feed, limit_arms, open_arms, set_total, take
-from perdure.kernel.run import AFTER, Arrival, KeptSignal, OpenJoin, Origin, Phase, Ref, Run, Source, Task, Unfolded
+from perdure.kernel.run import (
+    AFTER,
+    Arrival,
+    KeptSignal,
+    OpenJoin,
+    Origin,
+    Phase,
+    Ref,
+    Run,
+    Source,
+    Task,
+    Unfolded,
+    shown_path,
+)
 from perdure.kernel.state.committed import Committed
 from perdure.kernel.status import MAY_FOLLOW, OVER, Status
 from perdure.kernel.tokens import enter_phase, open_join, release, remove, remove_join
@@ -159,6 +172,8 @@ def _node_completed(run: Run, event: ev.NodeCompleted) -> None:
             run.arrivals.append(Arrival(target, scope.scope[target.parent], value, task.id, path, depth))
         elif flow is not None:
             Walk(run, Origin(task.id, depth), event.route).follow(flow, value, scope, task.index, ())
+        else:
+            run.lose(f"nothing follows {task.shown_path}")
     remove(run, task)
 
 
@@ -338,6 +353,8 @@ def _join_closed(run: Run, event: ev.JoinClosed) -> None:
         origin = Origin(join_output_id(joined), joined.depth + 1)
         value = Ref(event.value, node.id, run.seq)
         Walk(run, origin, event.route).follow(node.flow, value, joined.scope, AFTER, ())
+    else:
+        run.lose(f"nothing follows {shown_path(joined.scope, AFTER, node.id)}")
     remove_join(run, joined)
 
 

@@ -26,6 +26,8 @@ def conclude(deciding: Deciding) -> None:
         _complete(deciding)
     elif _is_idle(run):
         where = "; ".join(run.loose_ends) or "no value got past the start"
+        if run.lost > len(run.loose_ends):
+            where += f"; and {run.lost - len(run.loose_ends)} more"
         message = f"run {run.run_id!r}: nothing is left to run and no value has reached the end ({where})"
         give_up(deciding, NoResult(message, run_id=run.run_id))
 

@@ -227,7 +227,7 @@ def end_feed(run: Run, instance: Instance) -> None:
     """Let a map go that has no arms left to open."""
     assert instance.feed is not None
     if not instance.feed.opened:
-        run.loose_ends.append(f"{shown_path(instance, AFTER, instance.fork.id)} had no items")
+        run.lose(f"{shown_path(instance, AFTER, instance.fork.id)} had no items")
     del run.maps[instance.id]
     instance.feed = None
     uncount_token(run, instance, instance.fork, AFTER)

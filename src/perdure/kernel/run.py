@@ -29,6 +29,9 @@ from perdure.kernel.state.committed import Committed
 from perdure.kernel.state.operations import Operation
 from perdure.kernel.status import Status
 
+SHOWN_ENDS = 20
+"""How many of the arms that led nowhere are named."""
+
 AFTER = 1 << 62
 """The index of what follows a join: after all arms, a member of none."""
 
@@ -306,7 +309,8 @@ class Run:
         crashes: how many processes have died with tasks of this run in flight.
         placed: how many tasks there have been.
         ends: the values that have reached the end, each with where it came from.
-        loose_ends: where the last few arms ended that led nowhere.
+        loose_ends: where the first few arms ended that led nowhere.
+        lost: how many arms led nowhere.
         failures: what the run will fail with when the others have finished, each with its task.
         settled: joins whose count has reached zero.
         stirred: maps that may have arms to open: items came in, or arms were settled.
@@ -337,6 +341,7 @@ class Run:
         self.durability: Durability = "sync"
         self.ends: list[tuple[Source, str]] = []
         self.loose_ends: list[str] = []
+        self.lost = 0
         self.failures: list[tuple[ErrorInfo, str]] = []
         self.joins: dict[tuple[str, str], OpenJoin] = {}
         # What one event leaves for the next ones of the same commit to take up.
@@ -351,6 +356,12 @@ class Run:
         scopes = [task.scope for task in self.tasks.values()] + [joined.scope for joined in self.joins.values()]
         scopes += [self.root, *self.maps.values()]
         return {instance.id: instance for scope in scopes for instance in scope.scope.values()}
+
+    def lose(self, where: str) -> None:
+        """Note that an arm has ended and led nowhere."""
+        self.lost += 1
+        if len(self.loose_ends) < SHOWN_ENDS:
+            self.loose_ends.append(where)
 
     def state_of(self, scope: Instance, node: NodePlan) -> Committed:
         """Return the state that a node in a scope works on."""

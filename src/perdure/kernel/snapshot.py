@@ -49,7 +49,7 @@ from perdure.kernel.tokens import change_arms, count_token
 
 _NULL: Value = msgspec.Raw(b"null")
 
-FORMAT = 1
+FORMAT = 2
 """Counted up with every change of what is held, so that older snapshots are dropped and the log is folded instead."""
 
 
@@ -192,6 +192,7 @@ class Saved(_Saved, frozen=True):
     ends: list[tuple[int, str]]
     loose_ends: list[str]
     failures: list[tuple[ErrorInfo, str]]
+    lost: int
 
 
 _encode = msgspec.json.Encoder().encode
@@ -245,6 +246,7 @@ class _Dump:
             ends=[(self._source(value), source) for value, source in run.ends],
             loose_ends=run.loose_ends,
             failures=run.failures,
+            lost=run.lost,
             chunks=self._chunks,
             sources=self._sources,
         )
@@ -387,6 +389,7 @@ class _Load:
         run.state, run.states = state, states
         run.signals = [KeptSignal(entry, name, bytes(data), by) for entry, name, data, by in saved.signals]
         run.loose_ends, run.failures = [*saved.loose_ends], [*saved.failures]
+        run.lost = saved.lost
         run.ends = [(self._sources[value], source) for value, source in saved.ends]
         self._load_instances(saved.instances)
         run.maps = {id_: self._instances[id_] for id_ in saved.maps}

@@ -408,6 +408,25 @@ class Engine:
             if len(claimed) < CLAIM_PAGE:
                 return count
 
+    async def recover_run(self, run_id: str) -> RunHandle[Any]:
+        """Drive one run on, if it is unfinished and nobody drives it; return its handle, whatever came of that.
+
+        A run whose owner isn't known to be dead is taken when its lease has run out, and left alone before that.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunStalled: it is of a graph that this engine wasn't given.
+        """
+        info = await self.get(run_id)
+        if Status(info.status) not in OVER and run_id not in self._driven:
+            registered = self._graphs.get(info.graph)
+            if registered is None:
+                raise RunStalled(
+                    f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id
+                )
+            await self._claim_one(registered, info, self._deps_of(registered.graph))
+        return self.attach(run_id)
+
     async def _claim_one(self, registered: Registered, info: RunInfo, deps: Any) -> None:
         """Drive a run on if nobody else does."""
         if info.owner is not None and is_provably_dead(info.owner):

@@ -171,6 +171,11 @@ class _Counting(LazyItems):
         load(self)
         return self.kind.__ior__(self, other)
 
+    def __ror__(self, other: Any, /) -> Any:
+        # Python asks a lazy Counter before a loaded one; now that this is loaded it can ask the other.
+        load(self)
+        return NotImplemented if isinstance(other, Counter) else self.kind.__ror__(self, other)
+
 
 def _count(counter: Any, counted: Any, more: dict[str, Any], sign: int) -> None:
     """Add to or subtract from a Counter, which what is counted may read and so load."""

@@ -93,7 +93,7 @@ class RunUpdate(msgspec.Struct, frozen=True, gc=False):
     fingerprint: str | None = None
 
 
-class Wait(msgspec.Struct, frozen=True):
+class Wait(msgspec.Struct, frozen=True, gc=False):
     """What a run waits for, while it does: an open wait of one of its tasks."""
 
     run_id: str
@@ -114,7 +114,7 @@ class Wait(msgspec.Struct, frozen=True):
     """The task's path, to show."""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """Something in a run's inbox."""
 
     number: int
@@ -129,7 +129,7 @@ class Entry(msgspec.Struct, frozen=True):
     at: int
 
 
-class NewEntry(msgspec.Struct, frozen=True):
+class NewEntry(msgspec.Struct, frozen=True, gc=False):
     """Something to be put in a run's inbox."""
 
     run_id: str

@@ -125,7 +125,7 @@ def test_a_run_that_was_cancelled_with_its_caller_goes_on_when_it_is_run_again(t
 
 @pytest.mark.campaign
 def test_five_thousand_cancelled_callers_never_leave_the_store_in_a_transaction(tmp_path: Path) -> None:
-    counts = asyncio.run(cancel_callers(tmp_path / "runs.db", 8000, 3))
+    counts = asyncio.run(cancel_callers(tmp_path / "callers.db", 12_000, 3))
     runs = asyncio.run(cancel_runs(tmp_path, 300, 4))
     print(f"\n{counts}, graph.run(store=…): {runs}")
     assert counts["left in a transaction"] == 0

@@ -13,7 +13,7 @@ import pytest
 
 from perdure import Engine, Graph, MemoryStore
 from perdure.engine.owner import disappear
-from perdure.events import NodeCompleted
+from perdure.events import NodeCompleted, SegmentStarted
 from perdure.testing.invariants import violations
 from random_graphs import Block, Map, Seq, Step, Tally, build, evaluate, has_race, possible, random_block, size
 from simulation.loop import Crash, SimulatedClock, SimulatedLoop
@@ -90,6 +90,10 @@ class Simulation:
         self.loop.bury()
 
 
+TICK_S = 0.01
+"""Short beside the intervals of heartbeats and polls, which would be most of what is simulated otherwise."""
+
+
 class Case:
     """A graph, and what it must give wherever its processes die."""
 
@@ -101,7 +105,7 @@ class Case:
         if self.is_certain:
             evaluate(block, 7, self.state)
         # Half of the graphs wait for turns of the loop, half for times of the clock, which many tasks share.
-        self.graph = build(block, seed=seed, pauses=2, tick_s=seed % 2 * 1.5)
+        self.graph = build(block, seed=seed, pauses=2, tick_s=seed % 2 * TICK_S)
 
     def crash_everywhere(self, limit: int | None = None) -> int:
         """Crash after each callback, now and then also in the midst of the recovery; return how many cases there were."""
@@ -151,6 +155,7 @@ def test_a_run_survives_a_crash_at_any_await() -> None:
 def test_a_stream_that_has_to_wait_for_its_arms_does_not_keep_them_from_running_after_several_crashes() -> None:
     """From the second crash on, the tasks that were there run one at a time; a stream among them comes after its arms."""
     inner = Map(3, Seq(Step(2, 1), Step(3, 2)), ordered=False, streamed=True)
+    most_segments = 0
     for block in (inner, Map(3, inner, ordered=True, streamed=True)):
         for seed in (1, 4, 7):  # with these, few arms may be open at a time
             case = Case(block, seed)
@@ -158,9 +163,12 @@ def test_a_stream_that_has_to_wait_for_its_arms_does_not_keep_them_from_running_
             for place in range(steps // 4, steps, 3):
                 simulation = Simulation(case.graph)
                 for crash in range(3):
-                    simulation.process_or_die(place if crash == 0 else 25)
+                    simulation.process_or_die(place if crash == 0 else 50)
                 outcome, _ = simulation.process()
                 case.check(outcome, place)
+                segments = sum(isinstance(recorded.event, SegmentStarted) for recorded in outcome[2])
+                most_segments = max(most_segments, segments)
+    assert most_segments == 4
 
 
 @pytest.mark.campaign

@@ -37,7 +37,7 @@ async def rebuild(store: Store, info: RunInfo, run: Run, blobs: Blobs) -> Positi
             break
         for row in rows:
             events = read_row(row, position, info.run_id, store.location)
-            for digest in _blobs_of(events):
+            for digest in blobs_of(events):
                 blobs.add(digest, await store.blob(info.run_id, digest))
             for event in events:
                 apply(run, event)
@@ -84,7 +84,7 @@ def read_row(row: Row, position: Position, run_id: str, location: str) -> list[A
     return events
 
 
-def _blobs_of(events: Sequence[AnyEvent]) -> list[str]:
+def blobs_of(events: Sequence[AnyEvent]) -> list[str]:
     """Return the blobs that the fold itself looks into: large states, and large changes of one."""
     found = []
     for event in events:

@@ -18,6 +18,7 @@ from perdure.events import (
     RunFailed,
     RunStarted,
     SignalReceived,
+    Value,
     decode_events,
 )
 from perdure.kernel.run import Ref
@@ -33,6 +34,16 @@ async def recorded_outputs(store: Store, info: RunInfo, values: CodedValues) -> 
 
 
 async def _value_of(store: Store, info: RunInfo, values: CodedValues, output: Output) -> Any:
+    value = await recorded_value(store, info, output)
+    while True:
+        try:
+            return values.load(Ref(value, output.by, output.seq))
+        except BlobMissing as missing:
+            values.blobs.add(missing.digest, await store.blob(info.run_id, missing.digest))
+
+
+async def recorded_value(store: Store, info: RunInfo, output: Output) -> Value:
+    """Return a value that has reached the end, as it is recorded."""
     value = output.value
     if output.seq:
         event = await _event_at(store, info, output.seq)
@@ -42,11 +53,7 @@ async def _value_of(store: Store, info: RunInfo, values: CodedValues, output: Ou
             value = event.value
         elif isinstance(event, RunStarted):
             value = event.inputs
-    while True:
-        try:
-            return values.load(Ref(value, output.by, output.seq))
-        except BlobMissing as missing:
-            values.blobs.add(missing.digest, await store.blob(info.run_id, missing.digest))
+    return value
 
 
 async def recorded_failure(store: Store, info: RunInfo) -> RunFailedError:

@@ -1,0 +1,96 @@
+"""The ``perdure`` command.
+
+A command is imported when it is called, and prints through ``output.py``: for a person at a terminal, as plain text into a
+pipe, or as JSON. How it ended is told by its exit code (``exits.py``); an error is one line on standard error, never a
+traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from perdure.cli.exits import Exit, exit_for
+from perdure.errors import PerdureError
+from perdure.version import __version__
+
+COMMANDS = {
+    "demo": "Kill a run of a real graph half-way, and watch it go on.",
+    "runs": "List the runs in a database, the newest first.",
+    "show": "Show where a run is, and what came of it.",
+    "history": "Print the events of a run, a line each.",
+    "resume": "Drive a run on to its end, and print its result.",
+    "verify": "Check that logs hold what was written.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = "perdure.cli.demo.command" if cmd_name == "demo" else f"perdure.cli.{cmd_name}"
+        command: click.Command = importlib.import_module(module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="perdure")
+def perdure() -> None:
+    """Durable graph workflows on an append-only SQLite log.
+
+    \b
+    Exit codes: 0 done, 1 the run failed or damage was found, 2 wrong usage, 3 not found,
+    4 conflict, paused or stalled, 5 the store can't be used.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    logging.getLogger("perdure").addHandler(logging.NullHandler())
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        code = perdure.main(args=arguments, prog_name="perdure", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("perdure: interrupted", err=True)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on: say no more at exit
+        return Exit.OK
+    except PerdureError as error:
+        click.echo(f"perdure: {one_line(error.message)}", err=True)
+        return exit_for(error)
+    return code if isinstance(code, int) else Exit.OK
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks."""
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Output: tables for a person at a terminal, plain text into a pipe, and JSON.
+
+rich is only used on a terminal; into a pipe the same rows go as aligned columns, so that ``grep`` and ``awk`` can have them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+COLOURS = {
+    "COMPLETED": "green",
+    "FAILED": "red",
+    "CANCELLED": "yellow",
+    "PAUSED": "yellow",
+    "STALLED": "magenta",
+    "RUNNING": "cyan",
+    "WAITING": "blue",
+}
+
+
+def on_terminal() -> bool:
+    """Say whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON, indented."""
+    import msgspec  # noqa: PLC0415
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+    """Print rows under the names of their columns."""
+    if on_terminal():
+        _print_rich(columns, rows, title)
+        return
+    if title:
+        click.echo(title)
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    for row in (columns, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+    Console().print(table)
+
+
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Print names and values, a line each."""
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        shown = click.style(value, fg=COLOURS[value]) if value in COLOURS else value
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {shown}")
+
+
+def print_heading(text: str) -> None:
+    """Print a heading, with a free line before it."""
+    click.echo()
+    click.secho(text, bold=True)
+
+
+def moment(microseconds: int) -> str:
+    """Return a time in the time zone of this machine, to the second."""
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def iso(microseconds: int | None) -> str | None:
+    """Return a time as ISO 8601 has it, in UTC, to the microsecond."""
+    if microseconds is None:
+        return None
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="microseconds")
+
+
+def duration(microseconds: int) -> str:
+    """Return how long something took, with a unit that suits it."""
+    seconds = microseconds / 1e6
+    if seconds < 1:
+        return f"{seconds * 1e3:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def clipped(text: str, width: int) -> str:
+    """Return a text in one line and no longer than that."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="perdure")
 def perdure() -> None:
-    """Durable graph workflows on an append-only SQLite log.
+    r"""Durable graph workflows on an append-only SQLite log.
 
     \b
     Exit codes: 0 done, 1 the run failed or damage was found, 2 wrong usage, 3 not found,

@@ -65,6 +65,8 @@ def as_data(info: RunInfo) -> dict[str, Any]:
         "updated_at": iso(info.updated_at),
         "due_at": iso(info.due_at),
         "error": info.error or None,
-        "owner": {"host": info.owner.host, "pid": info.owner.pid, "until": iso(info.lease_until)} if info.owner else None,
+        "owner": {"host": info.owner.host, "pid": info.owner.pid, "until": iso(info.lease_until)}
+        if info.owner
+        else None,
         "head": info.head.hex(),
     }

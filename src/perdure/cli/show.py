@@ -11,6 +11,7 @@ import click
 from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import clipped, duration, iso, moment, print_facts, print_heading, print_json, print_table
 from perdure.cli.runs import as_data
+from perdure.kernel.status import OVER
 
 if TYPE_CHECKING:
     from perdure.engine.inspect import Inspection
@@ -91,7 +92,7 @@ def print_inspection(inspection: Inspection) -> None:
             ("events", str(info.last_seq)),
             ("started", moment(info.created_at)),
             ("last event", f"{moment(info.updated_at)}, {duration(info.updated_at - info.created_at)} later"),
-            ("driven by", f"pid {info.owner.pid} on {info.owner.host}" if info.owner is not None else "nobody"),
+            ("driven by", _driver(inspection)),
             ("inputs", clipped(_text(inspection.inputs), 100)),
         ]
     )
@@ -104,7 +105,9 @@ def print_inspection(inspection: Inspection) -> None:
     print_table(("KIND", "COUNT"), [(kind, str(count)) for kind, count in inspection.counts.most_common()])
     print_live(inspection)
     print_heading("State")
-    click.echo(_text(inspection.state) if not inspection.state_problem else f"can't be told: {inspection.state_problem}")
+    click.echo(
+        _text(inspection.state) if not inspection.state_problem else f"can't be told: {inspection.state_problem}"
+    )
     if info.status == "COMPLETED":
         print_heading("Result")
         click.echo(_text(inspection.result))
@@ -115,6 +118,16 @@ def print_inspection(inspection: Inspection) -> None:
     elif info.error:
         print_heading("Problem")
         click.echo(info.error)
+
+
+def _driver(inspection: Inspection) -> str:
+    from perdure.engine.owner import is_provably_dead  # noqa: PLC0415
+
+    owner = inspection.info.owner
+    if owner is None or inspection.run.status in OVER:
+        return "nobody"
+    life = ", which is dead" if is_provably_dead(owner) else ""
+    return f"pid {owner.pid} on {owner.host}{life}"
 
 
 def print_live(inspection: Inspection) -> None:

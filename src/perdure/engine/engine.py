@@ -219,6 +219,26 @@ class Engine:
         self._check_open()
         return await self._worker.recover()
 
+    async def recover_run(self, run_id: str) -> RunHandle[Any]:
+        """Drive one run on, if it is unfinished and nobody drives it; return its handle, whatever came of that.
+
+        A run whose owner isn't known to be dead is taken when its lease has run out, and left alone before that.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunStalled: it is of a graph that this engine wasn't given.
+        """
+        info = await self.get(run_id)
+        if Status(info.status) not in OVER:
+            mine = self._worker.graphs.get(info.graph)
+            if mine is None:
+                raise RunStalled(
+                    f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id
+                )
+            deps = self._worker.known.setdefault(run_id, self._worker.deps_of(mine.graph))
+            await self._worker.claim_one(info, deps)
+        return self.attach(run_id)
+
     # --- from outside ---
 
     async def waiting(

@@ -34,6 +34,11 @@ class RunHandle(Generic[OutputT]):
         """The id of the run."""
         return self._run_id
 
+    @property
+    def is_driven_here(self) -> bool:
+        """Whether this process drives the run, or has driven it since this handle was made."""
+        return self._driven is not None
+
     async def info(self) -> RunInfo:
         """Return what the store knows of the run.
 

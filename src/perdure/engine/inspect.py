@@ -18,7 +18,7 @@ from perdure.engine.recovery import blobs_of
 from perdure.engine.results import recorded_value
 from perdure.engine.untyped import NoValues, UntypedValues, shown
 from perdure.errors import CodecError, GraphRuntimeError, RunNotFound, StoreCorrupt
-from perdure.events import ErrorInfo, RunCompleted, RunFailed, RunStarted, SegmentStarted, Value
+from perdure.events import ErrorInfo, ForkOpened, RunCompleted, RunFailed, RunStarted, SegmentStarted, Value
 from perdure.graph.plan import Plan
 from perdure.kernel.apply import apply, check_complete
 from perdure.kernel.run import AFTER, Reading, Run, shown_path
@@ -185,7 +185,7 @@ async def _shown(store: Store, info: RunInfo, values: UntypedValues, value: Valu
 
 
 async def read_with_paths(store: Store, info: RunInfo) -> AsyncIterator[tuple[Recorded, str]]:
-    """Yield the events of a run, each with the path of the task it is about, or an empty text.
+    """Yield the events of a run, each with the path of the task or the fork it is about, or an empty text.
 
     Raises:
         StoreCorrupt: a row isn't what was written.
@@ -194,13 +194,16 @@ async def read_with_paths(store: Store, info: RunInfo) -> AsyncIterator[tuple[Re
     run: Run | None = Run(await stored_plan(store, info), info.run_id, NoValues())
     paths: dict[str, str] = {}
     async for recorded in read_history(store, info):
-        task_id: str = getattr(recorded.event, "task", "")
+        event = recorded.event
+        task_id: str = getattr(event, "task", "")
         if run is not None:
             task = run.tasks.get(task_id)
             if task is not None and task_id not in paths:
                 paths[task_id] = task.shown_path
             try:
-                apply(run, recorded.event)
+                apply(run, event)
             except GraphRuntimeError:
                 run = None  # events of another graph: they can be listed, but not placed
-        yield recorded, paths.get(task_id, "")
+        if isinstance(event, ForkOpened):
+            paths[event.instance] = f"{event.fork} behind {paths.get(task_id, task_id)}"
+        yield recorded, paths.get(task_id or getattr(event, "instance", ""), "")

@@ -33,7 +33,7 @@ class UntypedReader(Reader):
             {
                 "set": lambda content, depth: {_hashable(part) for part in self._parts(content, depth)},
                 "frozenset": lambda content, depth: frozenset(_hashable(part) for part in self._parts(content, depth)),
-                ANY: lambda content, depth: self.read(content, depth),
+                ANY: self.read,
             }
         )
 

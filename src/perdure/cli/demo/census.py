@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sysconfig
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-import anyio
 import anyio.to_process
 import anyio.to_thread
 
@@ -23,7 +21,8 @@ from perdure.kernel.state.reducers import add
 LARGEST_TEST = 16 << 10
 """Test modules of the standard library that are larger, in bytes, are left out, so that the demo stays short."""
 
-PROCESSES = 2
+LISTED_IMPORTS = 10
+"""How many of the most frequent imports the report names."""
 
 
 @dataclass
@@ -73,16 +72,20 @@ def standard_library() -> str:
 
 def _is_surveyed(root: Path, path: Path) -> bool:
     parts = path.relative_to(root).parts
-    if "site-packages" in parts or "__pycache__" in parts:
+    if "site-packages" in parts or path.is_dir():
         return False
     is_test = str(root) == standard_library() and not {"test", "tests", "idle_test"}.isdisjoint(parts)
     return not is_test or path.stat().st_size < LARGEST_TEST
 
 
 def files_of(folder: str) -> list[str]:
-    """Return the Python files of a folder, in order."""
+    """Return the Python files of a folder, in order; what is installed in it is left out.
+
+    A name that isn't text, which no value of a run can hold, comes escaped; so its file is found to be unreadable.
+    """
     root = Path(folder)
-    return sorted(str(path) for path in root.rglob("*.py") if _is_surveyed(root, path))
+    paths = [str(path) for path in root.rglob("*.py") if _is_surveyed(root, path)]
+    return sorted(path.encode(errors="backslashreplace").decode() for path in paths)
 
 
 def add_totals(current: Totals, item: Survey) -> Totals:
@@ -104,16 +107,24 @@ def count_imports(current: dict[str, int], item: list[str]) -> dict[str, int]:
     return current
 
 
+def most_frequent(counts: dict[str, int]) -> dict[str, int]:
+    """Return the most frequent imports; of equal ones the first by name, so that the order of counting doesn't matter."""
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))[:LISTED_IMPORTS])
+
+
 def higher(current: Peak, item: Peak) -> Peak:
-    """Keep the more complex function; of two equal ones the first by name, so that the order doesn't matter."""
+    """Keep the more complex function; of two equal ones the last by name, so that the order doesn't matter."""
     return max(current, item, key=lambda peak: (peak.complexity, peak.path, peak.function))
 
 
 @lru_cache(maxsize=1)
 def census() -> Graph[Census, None, str, Report]:
-    """Return the graph."""
+    """Return the graph.
+
+    A file is tokenised and parsed in a process of its own (``anyio.to_process``), so that all cores are at work. What is
+    made of it is broadcast to three steps whose joins fold one thing each, and a last join waits for these.
+    """
     g = GraphBuilder(name="census", state_type=Census, input_type=str, output_type=Report)
-    limiter = anyio.CapacityLimiter(PROCESSES)
 
     @g.step(label="find the files")
     async def find(ctx: StepContext[Census, None, str]) -> list[str]:
@@ -121,7 +132,7 @@ def census() -> Graph[Census, None, str, Report]:
 
     @g.step(label="tokenise and parse")
     async def look(ctx: StepContext[Census, None, str]) -> Survey | Unreadable:
-        found = await anyio.to_process.run_sync(survey, ctx.inputs, limiter=limiter)
+        found = await anyio.to_process.run_sync(survey, ctx.inputs)
         ctx.state.files += 1
         return found
 
@@ -157,7 +168,7 @@ def census() -> Graph[Census, None, str, Report]:
             elif isinstance(part, Peak):
                 made.peak = part
             elif isinstance(part, dict):
-                made.imports = dict(Counter(part).most_common(10))
+                made.imports = most_frequent(part)
         return made
 
     g.add(

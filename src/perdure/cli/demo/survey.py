@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class Survey:
         functions: how many functions and methods it defines.
         classes: how many classes.
         imports: the modules it imports, by their top-level names.
-        complexity: the cyclomatic complexity of its most complex function (McCabe, 1976).
+        complexity: the cyclomatic complexity of its most complex function (McCabe, 1976); 0 without functions.
         most_complex: the name of that function.
     """
 
@@ -38,29 +39,51 @@ class Survey:
 
 @dataclass
 class Unreadable:
-    """A file that isn't valid Python.
+    """A file that can't be read, or isn't valid Python.
 
     Attributes:
         path: the file.
-        reason: what the parser says.
+        reason: what the system or the parser says.
     """
 
     path: str
     reason: str
 
 
-_NO_CODE = frozenset({tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT})
-_BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.IfExp, ast.Assert, ast.comprehension)
+_NO_CODE = frozenset(
+    {
+        tokenize.ENCODING,
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    }
+)
+_BRANCHES = (
+    ast.If,
+    ast.For,
+    ast.AsyncFor,
+    ast.While,
+    ast.ExceptHandler,
+    ast.IfExp,
+    ast.Assert,
+    ast.comprehension,
+    ast.match_case,
+)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def survey(path: str) -> Survey | Unreadable:
     """Survey one file."""
-    source = Path(path).read_bytes()
     try:
+        source = Path(path).read_bytes()
         code, comments = _lines_of(source)
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, UnicodeDecodeError, RecursionError, tokenize.TokenError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of doubtful code; it isn't ours
+            tree = ast.parse(source)
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError, tokenize.TokenError) as error:
         return Unreadable(path, f"{type(error).__name__}: {error}"[:200])
     nodes = list(ast.walk(tree))
     functions = [node for node in nodes if isinstance(node, _FUNCTIONS)]
@@ -68,7 +91,7 @@ def survey(path: str) -> Survey | Unreadable:
     complexity, name = max(measured, default=(0, ""))
     return Survey(
         path=path,
-        lines=source.count(b"\n"),
+        lines=len(source.splitlines()),
         code_lines=code,
         comment_lines=comments,
         functions=len(functions),
@@ -86,7 +109,7 @@ def _lines_of(source: bytes) -> tuple[int, int]:
     for token in tokenize.tokenize(io.BytesIO(source).readline):
         if token.type == tokenize.COMMENT:
             comments.add(token.start[0])
-        elif token.type not in _NO_CODE and token.type != tokenize.ENCODING:
+        elif token.type not in _NO_CODE:
             code.update(range(token.start[0], token.end[0] + 1))
     return len(code), len(comments)
 

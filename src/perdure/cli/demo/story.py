@@ -21,7 +21,7 @@ from perdure.store.port import Store
 FEW = 20
 """With fewer files than this the run is killed as soon as it has begun: it wouldn't live much longer anyway."""
 
-POLL_S = 0.01
+POLL_S = 0.03
 
 
 class Killed(msgspec.Struct):

@@ -1,0 +1,157 @@
+"""Commands that read need no user code, and say the same to people and to programs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import damage
+from perdure import events as ev
+from perdure.cli.wording import _WORDS
+
+
+def test_runs_are_listed_newest_first(perdure, db) -> None:
+    code, out, _ = perdure("runs", "--db", db)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["RUN", "left", "bad", "good"]
+    listed = perdure("runs", "--db", db, "--json").data
+    assert [(entry["run_id"], entry["status"]) for entry in listed] == [
+        ("left", "RUNNING"),
+        ("bad", "FAILED"),
+        ("good", "COMPLETED"),
+    ]
+
+
+def test_runs_can_be_chosen(perdure, db) -> None:
+    assert [entry["run_id"] for entry in perdure("runs", "--db", db, "--status", "failed", "--json").data] == ["bad"]
+    assert len(perdure("runs", "--db", db, "--limit", "2", "--json").data) == 2
+    assert perdure("runs", "--db", db, "--graph", "other").out == "no runs\n"
+    assert perdure("runs", "--db", db, "--graph", "other", "--json").data == []
+
+
+def test_the_database_is_named_by_the_environment(perdure, db, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("PERDURE_DB", str(db))
+    assert perdure("runs").code == 0
+    monkeypatch.delenv("PERDURE_DB")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = perdure("runs")
+    assert (code, out) == (3, "")
+    assert "perdure.db: there is no such database" in err
+    assert not (tmp_path / "perdure.db").exists()
+
+
+def test_a_complete_run_shows_state_and_result(perdure, db) -> None:
+    data = perdure("show", "good", "--db", db, "--json").data
+    assert data["status"] == "COMPLETED"
+    assert data["result"] == 5
+    assert data["inputs"] == [{"name": "a", "price": 2}, {"name": "b", "price": 3}] or data["inputs"] is None
+    assert data["state"] == {"shipped": 2, "names": ["a", "b"], "log": ["a", "b"]}
+    assert data["counts"]["ReducerUpdated"] == 2
+    assert data["live_tasks"] == data["open_joins"] == []
+    out = perdure("show", "good", "--db", db).out
+    assert "COMPLETED" in out
+    assert out.rstrip().endswith("Result\n5")
+
+
+def test_a_failed_run_shows_where_and_why(perdure, db) -> None:
+    data = perdure("show", "bad", "--db", db, "--json").data
+    assert data["failure"]["type"] == "ValueError"
+    assert data["failure"]["path"] == "orders[1]/ship"
+    assert "Failure\nValueError: the parcel" in perdure("show", "bad", "--db", db).out
+
+
+def test_an_unfinished_run_shows_live_tasks_with_paths_and_open_joins(perdure, db) -> None:
+    data = perdure("show", "left", "--db", db, "--json").data
+    assert [(task["path"], task["phase"], task["attempt"]) for task in data["live_tasks"]] == [
+        ("orders[1]/ship", "ready", 1)
+    ]
+    assert [(joined["join"], joined["folded"]) for joined in data["open_joins"]] == [("total", 1)]
+    assert data["state"]["log"] == ["a"]
+    out = perdure("show", "left", "--db", db).out
+    assert "Live tasks (1)" in out
+    assert "orders[1]/ship" in out
+
+
+def test_history_has_a_line_for_each_event(perdure, db) -> None:
+    lines = perdure("history", "good", "--db", db).out.splitlines()
+    events = perdure("history", "good", "--db", db, "--json").data
+    assert len(lines) == len(events) == perdure("show", "good", "--db", db, "--json").data["events"]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert "orders[0]/ship" in "\n".join(lines)
+    folds = perdure("history", "good", "--db", db, "--kind", "reducerupdated").out
+    assert [" ".join(line.split()[3:]) for line in folds.splitlines()] == [
+        "total ← orders[0]/ship",
+        "total ← orders[1]/ship",
+    ]
+    assert perdure("history", "good", "--db", db, "--from", "5", "--json").data == events[4:]
+    assert perdure("history", "good", "--db", db, "--kind", "RunPaused", "--json").data == []
+
+
+def test_every_kind_of_event_has_words() -> None:
+    assert set(_WORDS) == set(ev.AnyEvent.__args__)
+
+
+def test_sound_logs_verify(perdure, db) -> None:
+    code, out, _ = perdure("verify", "--db", db)
+    assert code == 0
+    assert out.endswith("3 of 3 runs are sound\n")
+    assert perdure("verify", "good", "--db", db, "--json").data["sound"] is True
+
+
+def test_damage_is_found_and_placed(perdure, db) -> None:
+    damage(db, "bad")
+    code, out, _ = perdure("verify", "--db", db)
+    assert code == 1
+    assert "damaged  bad" in out
+    assert "what is stored isn't what was written" in out
+    assert out.endswith("2 of 3 runs are sound\n")
+    found = perdure("verify", "--db", db, "--json").data
+    assert [(entry["run_id"], entry["sound"]) for entry in found["runs"]] == [
+        ("good", True),
+        ("bad", False),
+        ("left", True),
+    ]
+    assert perdure("verify", "good", "--db", db).code == 0
+    assert perdure("show", "bad", "--db", db).code == 5
+
+
+@pytest.mark.parametrize("command", ["show", "history", "verify"])
+def test_an_unknown_run_is_not_found(perdure, db, command) -> None:
+    code, out, err = perdure(command, "nope", "--db", db)
+    assert code == 3
+    assert (out, err) == ("", f"perdure: {db} holds no run 'nope'\n")
+
+
+@pytest.mark.parametrize("command", [["runs"], ["show", "x"], ["history", "x"], ["verify"]])
+def test_a_file_that_is_no_store_is_refused_in_a_line(perdure, tmp_path, command) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("not a database, but long enough to be read as one: " * 50)
+    code, out, err = perdure(*command, "--db", other)
+    assert code == 5
+    assert err.startswith(f"perdure: {other}")
+    assert len(err.splitlines()) == 1
+    assert out == ""
+
+
+def test_wrong_usage_is_told_from_the_rest(perdure, db) -> None:
+    assert perdure("nothing").code == 2
+    assert perdure("show").code == 2
+    assert perdure("runs", "--db", db, "--limit", "0").code == 2
+    assert perdure("runs", "--db", db, "--status", "tired").code == 2
+    assert perdure("--help").code == 0
+    assert perdure("--version").out.startswith("perdure, version ")
+
+
+def test_nothing_of_the_users_is_imported_and_a_closed_pipe_is_no_error(db) -> None:
+    command = [sys.executable, "-m", "perdure.cli.main", "history", "good", "--db", str(db)]
+    reader = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(db).parent)
+    assert reader.stdout is not None
+    assert reader.stdout.readline().split()[2] == b"RunStarted"
+    reader.stdout.close()
+    assert reader.stderr is not None
+    assert reader.stderr.read() == b""
+    reader.stderr.close()
+    assert reader.wait() == 0

@@ -18,10 +18,11 @@ from perdure.engine.inspect import Inspection, inspect_run
 from perdure.errors import RunFailed
 from perdure.store.port import Store
 
-FEW = 20
+FEW = 100
 """With fewer files than this the run is killed as soon as it has begun: it wouldn't live much longer anyway."""
 
 POLL_S = 0.03
+KILL_POLL_S = 0.005
 
 
 class Killed(msgspec.Struct):
@@ -106,7 +107,7 @@ class Demo:
                 if tail.is_surveying and tail.surveyed >= target:
                     await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311
                     break
-                await asyncio.sleep(0 if few else POLL_S)
+                await asyncio.sleep(0 if few else KILL_POLL_S)
             if worker.kill():
                 await tail.read_on()
                 inspection = await inspect_run(self._store, story.run_id)

@@ -94,6 +94,8 @@ _WORDS: dict[type, Callable[[Any, str], str]] = {
     ev.WaitOpened: _wait,
     ev.Answered: lambda event, path: f"{path} ← {_value(event.value)}" + (f" by {event.by}" if event.by else ""),
     ev.SignalReceived: lambda event, path: f"{path} ← {event.name} {_value(event.value)}",
+    ev.SignalKept: lambda event, path: f"{event.name} {_value(event.data)}" + (f" by {event.by}" if event.by else ""),
+    ev.AnswerRefused: lambda event, path: f"{path}: {event.reason}",
     ev.TimerFired: lambda event, path: path,
     ev.Escalated: lambda event, path: f"{path} to {event.assignee}",
     ev.ForkOpened: lambda event, path: f"{event.fork} behind {path}, {_arms(event.size)}",

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from perdure.codec.codec import BlobMissing
+from perdure.codec.refusal import Refusal
 from perdure.engine.history import Recorded, read_history
 from perdure.engine.recovery import blobs_of
 from perdure.engine.results import recorded_value
@@ -143,7 +144,7 @@ async def inspect_run(store: Store, run_id: str) -> Inspection:
     try:
         inspection = await _folded(store, info, plan, values, values)
         inspection.state = shown(thaw(inspection.run.state.tree))
-    except (GraphRuntimeError, CodecError, LookupError, TypeError, ValueError) as error:
+    except (GraphRuntimeError, CodecError, BlobMissing, Refusal, LookupError, TypeError, ValueError) as error:
         inspection = await _folded(store, info, plan, values, NoValues())
         inspection.state_problem = str(error)
     if inspection.run.seq < info.last_seq:

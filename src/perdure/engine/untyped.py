@@ -19,6 +19,7 @@ from perdure.codec.reading import Read, Reader
 from perdure.codec.registry import Registry
 from perdure.codec.tags import ANY
 from perdure.events import Value
+from perdure.kernel.run import Ref, Source
 from perdure.kernel.state.operations import Operation, frozen_operation
 
 _decode = msgspec.json.Decoder().decode
@@ -69,6 +70,15 @@ class UntypedValues:
         """Return a recorded initial state."""
         return self.value(value)
 
+    def own_state(self, value: Value) -> Any:
+        """Return the recorded initial state of a subgraph."""
+        return self.value(value)
+
+    def load(self, source: Source) -> Any:
+        """Return a recorded value that stands where it is."""
+        assert isinstance(source, Ref)
+        return self.value(source.value)
+
     def operations(self, value: Value) -> list[Operation]:
         """Return recorded operations on the state."""
         return [
@@ -81,6 +91,14 @@ class NoValues:
     """Values that are left alone, where a state can't be told without the classes it is made of."""
 
     def state(self, value: Value) -> Any:
+        """Return nothing."""
+        return None
+
+    def own_state(self, value: Value) -> Any:
+        """Return nothing."""
+        return None
+
+    def load(self, source: Source) -> Any:
         """Return nothing."""
         return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,16 +61,3 @@ def db(filled: bytes, tmp_path: Path) -> Path:
     path = tmp_path / "runs.db"
     path.write_bytes(filled)
     return path
-
-
-def damage(db: Path, run_id: str) -> None:
-    """Change a recorded value behind the back of the store."""
-    connection = sqlite3.connect(db)
-    connection.execute("DROP TRIGGER log_never_changes")
-    connection.execute(
-        "UPDATE log SET events = replace(events, '\"orders\"', '\"ordeal\"') "
-        "WHERE run = (SELECT number FROM run WHERE run_id = ?)",
-        (run_id,),
-    )
-    connection.commit()
-    connection.close()

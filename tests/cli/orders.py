@@ -61,3 +61,9 @@ def fail() -> None:
 
 
 number = 3
+
+
+w = GraphBuilder(name="waits", output_type=int)
+go = w.signal("go", int)
+w.add(w.edge_from(w.start_node).to(go), w.edge_from(go).to(w.end_node))
+waits = w.build()

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from damaged import damage
 
-from conftest import damage
 from perdure import events as ev
 from perdure.cli.wording import _WORDS
 

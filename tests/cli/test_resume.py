@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
-from conftest import damage
+import pytest
+from damaged import damage
+from orders import waits
+
+from perdure import Engine, RunPaused
 
 
 @pytest.mark.parametrize("app", ["orders:graph", "orders:make_graph", "orders:make_engine"])
@@ -67,6 +71,39 @@ def test_an_app_that_cant_be_found_is_wrong_usage(perdure, db, app, reason) -> N
     code, _, err = perdure("resume", "left", "--app", app, "--db", db)
     assert code == 2
     assert reason in err
+
+
+def test_a_paused_run_goes_on(perdure, db) -> None:
+    async def pause() -> None:
+        async with Engine.open(db, graphs=[waits]) as engine:
+            handle = await engine.start(waits, run_id="paused")
+            await handle.until_waiting()
+            await engine.pause("paused")
+            with pytest.raises(RunPaused):
+                await handle.result()
+            await engine.signal("paused", "go", 7)
+
+    asyncio.run(pause())
+    shown = perdure("show", "paused", "--db", db, "--json").data
+    assert (shown["status"], [task["phase"] for task in shown["live_tasks"]]) == ("PAUSED", ["waiting"])
+    assert perdure("resume", "paused", "--app", "orders:waits", "--db", db)[:2] == (0, "7\n")
+    assert "SignalReceived" in perdure("history", "paused", "--db", db).out
+
+
+def test_a_waiting_run_goes_on_when_it_is_woken(perdure, db) -> None:
+    async def wait() -> None:
+        async with Engine.open(db, graphs=[waits], recover=False) as engine:
+            handle = await engine.start(waits, run_id="waiting")
+            await handle.until_waiting()
+
+    async def signal() -> None:
+        async with Engine.open(db, graphs=[waits], recover=False) as engine:
+            await engine.signal("waiting", "go", 8)
+
+    asyncio.run(wait())
+    assert "waiting" in perdure("show", "waiting", "--db", db).out
+    asyncio.run(signal())
+    assert perdure("resume", "waiting", "--app", "orders:waits", "--db", db)[:2] == (0, "8\n")
 
 
 def test_an_unknown_run_or_graph_is_told(perdure, db) -> None:

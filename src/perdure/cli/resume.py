@@ -35,8 +35,8 @@ POLL_S = 0.5
 def command(ctx: click.Context, run: str, app: str, db: Path, as_json: bool) -> None:
     """Drive RUN on to its end, and print its result.
 
-    What a crash has left behind goes on; a run that has ended gives out its recorded result. While another worker seems
-    to drive the run, this waits until that has ended it, or its lease has run out.
+    What a crash has left behind goes on, and so does a run that was paused; one that has ended gives out its recorded
+    result. While another worker seems to drive the run, this waits until that has ended it, or its lease has run out.
     """
     from perdure.cli.application import engine_of  # noqa: PLC0415
     from perdure.cli.main import one_line  # noqa: PLC0415
@@ -64,16 +64,20 @@ async def _resumed(engine: Engine, run: str) -> Any:
 
 
 async def _driven_on(engine: Engine, run: str) -> RunHandle[Any]:
-    """Return a handle of a run that this process drives, or that needn't be driven."""
+    """Return a handle of a run that this process drives, or needn't drive, or will when the run is woken."""
     import asyncio  # noqa: PLC0415
 
-    from perdure.kernel.status import OVER, Status  # noqa: PLC0415
+    from perdure.kernel.status import Status  # noqa: PLC0415
 
+    if (await engine.get(run)).status == Status.PAUSED:
+        return await engine.resume(run, by="perdure resume")
     told = False
     while True:
         handle = await engine.recover_run(run)
         info = await handle.info()
-        if handle.is_driven_here or Status(info.status) in {*OVER, Status.PAUSED, Status.STALLED}:
+        if info.status == Status.WAITING:
+            click.echo("the run waits, and goes on when it is woken (`perdure show` says for what)", err=True)
+        if handle.is_driven_here or info.status not in (Status.PENDING, Status.RUNNING):
             return handle
         if not told and info.owner is not None:
             click.echo(f"pid {info.owner.pid} on {info.owner.host} drives the run; waiting for it", err=True)

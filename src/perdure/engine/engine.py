@@ -229,12 +229,14 @@ class Engine:
             RunStalled: it is of a graph that this engine wasn't given.
         """
         info = await self.get(run_id)
-        if Status(info.status) not in OVER and info.graph not in self._worker.graphs:
-            raise RunStalled(
-                f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id
-            )
         if Status(info.status) not in OVER:
-            await self._worker.claim_one(info)
+            mine = self._worker.graphs.get(info.graph)
+            if mine is None:
+                raise RunStalled(
+                    f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id
+                )
+            deps = self._worker.known.setdefault(run_id, self._worker.deps_of(mine.graph))
+            await self._worker.claim_one(info, deps)
         return self.attach(run_id)
 
     # --- from outside ---

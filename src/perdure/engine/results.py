@@ -30,10 +30,10 @@ async def recorded_outputs(store: Store, info: RunInfo, values: CodedValues) -> 
     completed = await _event_at(store, info, info.last_seq)
     if not isinstance(completed, RunCompleted):
         raise StoreCorrupt(f"run {info.run_id!r} is completed, and its last event isn't", location=store.location)
-    return [await _loaded(store, info, values, output) for output in completed.outputs]
+    return [await _value_of(store, info, values, output) for output in completed.outputs]
 
 
-async def _loaded(store: Store, info: RunInfo, values: CodedValues, output: Output) -> Any:
+async def _value_of(store: Store, info: RunInfo, values: CodedValues, output: Output) -> Any:
     value = await recorded_value(store, info, output)
     while True:
         try:

@@ -20,7 +20,7 @@ from perdure.codec.registry import Registry
 from perdure.codec.tags import ANY
 from perdure.events import Value
 from perdure.kernel.run import Ref, Source
-from perdure.kernel.state.operations import Operation, frozen_operation
+from perdure.kernel.state.operations import EXCLUDE, INCLUDE, ORDER, Operation, frozen_operation
 
 _decode = msgspec.json.Decoder().decode
 
@@ -81,10 +81,7 @@ class UntypedValues:
 
     def operations(self, value: Value) -> list[Operation]:
         """Return recorded operations on the state."""
-        return [
-            frozen_operation(row[0], tuple(map(_hashable, row[1])), row[2] if len(row) > 2 else None)
-            for row in self.value(value)
-        ]
+        return [_operation(*row) for row in self.value(value)]
 
 
 class NoValues:
@@ -105,6 +102,13 @@ class NoValues:
     def operations(self, value: Value) -> list[Operation]:
         """Return no operations."""
         return []
+
+
+def _operation(verb: str, path: list[Any], value: Any = None) -> Operation:
+    """Return an operation; what are members or keys in it can be."""
+    if verb in (INCLUDE, EXCLUDE, ORDER):
+        value = [_hashable(part) for part in value]
+    return frozen_operation(verb, tuple(map(_hashable, path)), value)
 
 
 def _hashable(part: Any) -> Hashable:

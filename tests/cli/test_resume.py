@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import anyio
 import pytest
 from damaged import damage
 from orders import waits
@@ -111,3 +112,20 @@ def test_an_unknown_run_or_graph_is_told(perdure, db) -> None:
     code, _, err = perdure("resume", "left", "--app", "perdure.cli.demo.census:census", "--db", db)
     assert code == 4
     assert "which this engine wasn't given" in err
+
+
+def test_a_run_that_waits_is_driven_on_by_who_has_resumed_it(db) -> None:
+    async def main() -> int:
+        async with Engine.open(db, graphs=[waits], recover=False) as engine:
+            handle = await engine.start(waits, run_id="woken")
+            await handle.until_waiting()
+        async with (
+            Engine.open(db, graphs=[waits], recover=False) as resuming,
+            Engine.open(db, graphs=[], recover=False) as other,
+        ):
+            handle = await resuming.recover_run("woken")
+            await other.signal("woken", "go", 9)
+            with anyio.fail_after(20):
+                return await handle.result()
+
+    assert asyncio.run(main()) == 9

@@ -222,7 +222,8 @@ class Engine:
     async def recover_run(self, run_id: str) -> RunHandle[Any]:
         """Drive one run on, if it is unfinished and nobody drives it; return its handle, whatever came of that.
 
-        A run whose owner isn't known to be dead is taken when its lease has run out, and left alone before that.
+        A run whose owner isn't known to be dead is taken when its lease has run out, and left alone before that. One that
+        waits is driven on by this engine when it is woken.
 
         Raises:
             RunNotFound: there is no such run.

@@ -5,6 +5,7 @@ from perdure.engine import local as _local
 from perdure.engine.engine import Engine
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded
+from perdure.engine.logging import add_attempt
 from perdure.errors import (
     CodecError,
     Fenced,
@@ -112,6 +113,7 @@ __all__ = [
     "TypeExpression",
     "__version__",
     "add",
+    "add_attempt",
     "append",
     "first",
     "forbid",

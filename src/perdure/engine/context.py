@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 from perdure.graph.step import StepContext
 from perdure.ids import identify
 from perdure.kernel.run import Task
 from perdure.kernel.state.committed import Transaction
+
+current_attempt: ContextVar[list[AttemptContext | None]] = ContextVar("perdure_attempt")
+"""A cell that holds the attempt this code runs in; a cell, so that changing it leaves no trace in the context."""
 
 
 class AttemptContext(StepContext[Any, Any, Any]):
@@ -45,6 +49,11 @@ class AttemptContext(StepContext[Any, Any, Any]):
     def task_id(self) -> str:
         """The id of the task."""
         return self._task.id
+
+    @property
+    def task_path(self) -> str:
+        """Where the task is, as text: ``load_map[17]/check``."""
+        return self._task.shown_path
 
     @property
     def attempt(self) -> int:

@@ -23,6 +23,7 @@ from perdure.engine.code import UserCode
 from perdure.engine.evaluate import Flows
 from perdure.engine.executor import Executor
 from perdure.engine.journal import NOTHING, Beside, Journal
+from perdure.engine.logging import get_logger, log_failures
 from perdure.engine.recovery import rebuild, refold_joins
 from perdure.engine.registered import new_run
 from perdure.engine.snapshots import Snapshots
@@ -278,6 +279,8 @@ class Driver:
                 beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in OVER)
             update = RunUpdate(run.status.value, error, due_at)
             await self._durable.journal.commit(decision.events, update, beside, flush=leaves)
+        if self._exceptions:
+            log_failures(get_logger("perdure.engine"), run, decision.events)
         self._act(decision)
         if self._snapshots is not None:
             self._snapshots.consider(self.run)

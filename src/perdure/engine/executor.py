@@ -26,7 +26,7 @@ import structlog
 from perdure.codec.codec import BlobMissing
 from perdure.engine.bodies import Bodies
 from perdure.engine.clock import Clock
-from perdure.engine.context import AttemptContext
+from perdure.engine.context import AttemptContext, current_attempt
 from perdure.engine.evaluate import Evaluated, Flows
 from perdure.engine.streams import Stream
 from perdure.engine.values import Values
@@ -53,9 +53,6 @@ GRACE_S = 5.0
 log = structlog.get_logger("perdure.engine")
 
 _NOTHING_DECIDED = Evaluated()
-
-current_attempt: contextvars.ContextVar[list[AttemptContext | None]] = contextvars.ContextVar("perdure_attempt")
-"""A cell that holds the attempt this code runs in; a cell, so that changing it leaves no trace in the context."""
 
 
 def _nobody_waits() -> None:

@@ -160,7 +160,7 @@ async def _folded(store: Store, info: RunInfo, plan: Plan, values: UntypedValues
     inspection = Inspection(info, plan, run)
     async for recorded in read_history(store, info):
         event = recorded.event
-        for digest in blobs_of([event]):
+        for digest in blobs_of([event], plan):
             values.blobs.add(digest, await store.blob(info.run_id, digest))
         apply(run, event)
         inspection.counts[recorded.kind] += 1

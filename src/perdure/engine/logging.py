@@ -2,14 +2,23 @@
 
 An application that has configured structlog gets the events as it wants them. In one that hasn't, they go to the standard
 library's logging, under ``perdure``, so that a library doesn't print to standard output.
+
+Events about a run carry ``run``, those about an attempt ``task``, ``path`` and ``attempt`` as well. What steps log
+themselves gets the same from :func:`add_attempt`, a structlog processor.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
+
+from perdure.engine.context import current_attempt
+from perdure.events import AnyEvent, NodeFailed
+from perdure.kernel.run import Run
 
 
 def get_logger(name: str) -> Any:
@@ -21,3 +30,36 @@ def get_logger(name: str) -> Any:
         processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def add_attempt(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Say in an event which attempt it comes from; a structlog processor.
+
+    ``structlog.configure(processors=[add_attempt, …])`` puts ``run``, ``task``, ``path`` and ``attempt`` into whatever is
+    logged inside of a step, unless the event says them itself. Elsewhere it changes nothing.
+    """
+    cell = current_attempt.get(None)
+    attempt = cell[0] if cell is not None else None
+    if attempt is not None:
+        event.setdefault("run", attempt.run_id)
+        event.setdefault("task", attempt.task_id)
+        event.setdefault("path", attempt.task_path)
+        event.setdefault("attempt", attempt.attempt)
+    return event
+
+
+def log_failures(log: Any, run: Run, events: Sequence[AnyEvent]) -> None:
+    """Log the attempts that have failed, and what follows from that."""
+    for event in events:
+        if type(event) is NodeFailed:
+            task = run.tasks.get(event.task)
+            log.warning(
+                "attempt failed",
+                run=run.run_id,
+                task=event.task,
+                path=task.shown_path if task is not None else "",
+                attempt=task.attempt if task is not None else None,
+                error=f"{event.error.type}: {event.error.message}",
+                outcome=event.outcome,
+                retry_at=event.retry_at,
+            )

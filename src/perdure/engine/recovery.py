@@ -13,6 +13,7 @@ from perdure.engine.journal import Position
 from perdure.engine.snapshots import restored
 from perdure.errors import GraphRuntimeError, StoreCorrupt
 from perdure.events import AnyEvent, JoinClosed, NodeCompleted, ReducerUpdated, RunStarted, decode_events
+from perdure.graph.plan import Plan
 from perdure.kernel.apply import apply, check_complete
 from perdure.kernel.run import Run
 from perdure.store.chain import chain_start, verify_row
@@ -37,7 +38,7 @@ async def rebuild(store: Store, info: RunInfo, run: Run, blobs: Blobs) -> Positi
             break
         for row in rows:
             events = read_row(row, position, info.run_id, store.location)
-            for digest in blobs_of(events):
+            for digest in blobs_of(events, run.plan):
                 blobs.add(digest, await store.blob(info.run_id, digest))
             for event in events:
                 apply(run, event)
@@ -84,9 +85,13 @@ def read_row(row: Row, position: Position, run_id: str, location: str) -> list[A
     return events
 
 
-def blobs_of(events: Sequence[AnyEvent]) -> list[str]:
+def blobs_of(events: Sequence[AnyEvent], plan: Plan) -> list[str]:
     """Return the blobs that the fold itself looks into: large states, and large changes of one."""
     found = []
+    if _begins_states(plan):
+        routes = [event.route for event in events if isinstance(event, NodeCompleted | JoinClosed)]
+        values = [value for route in routes if route is not None for value in route.values]
+        found += [digest for value in values if (digest := blob_digest(value)) is not None]
     for event in events:
         value: Any = None
         if isinstance(event, RunStarted):
@@ -98,6 +103,11 @@ def blobs_of(events: Sequence[AnyEvent]) -> list[str]:
         if value is not None and (digest := blob_digest(value)) is not None:
             found.append(digest)
     return found
+
+
+def _begins_states(plan: Plan) -> bool:
+    """Say whether a graph has subgraphs with states of their own, which routes hold."""
+    return any(node.state for node in plan.nodes.values())
 
 
 async def refold_joins(run: Run, code: UserCode, store: Store, blobs: Blobs) -> None:

@@ -38,7 +38,7 @@ def test_the_database_is_named_by_the_environment(perdure, db, monkeypatch, tmp_
     monkeypatch.delenv("PERDURE_DB")
     monkeypatch.chdir(tmp_path)
     code, out, err = perdure("runs")
-    assert (code, out) == (3, "")
+    assert (code, out) == (4, "")
     assert "perdure.db: there is no such database" in err
     assert not (tmp_path / "perdure.db").exists()
 
@@ -115,13 +115,13 @@ def test_damage_is_found_and_placed(perdure, db) -> None:
         ("left", True),
     ]
     assert perdure("verify", "good", "--db", db).code == 0
-    assert perdure("show", "bad", "--db", db).code == 5
+    assert perdure("show", "bad", "--db", db).code == 6
 
 
 @pytest.mark.parametrize("command", ["show", "history", "verify"])
 def test_an_unknown_run_is_not_found(perdure, db, command) -> None:
     code, out, err = perdure(command, "nope", "--db", db)
-    assert code == 3
+    assert code == 4
     assert (out, err) == ("", f"perdure: {db} holds no run 'nope'\n")
 
 
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_store_is_refused_in_a_line(perdure, tmp_path, command
     other = tmp_path / "other.txt"
     other.write_text("not a database, but long enough to be read as one: " * 50)
     code, out, err = perdure(*command, "--db", other)
-    assert code == 5
+    assert code == 6
     assert err.startswith(f"perdure: {other}")
     assert len(err.splitlines()) == 1
     assert out == ""

@@ -117,7 +117,15 @@ class Merged(msgspec.Struct, gc=False):
             self._set(path, mine)
 
     def _replaced(self, base: Any, mine: Any, current: Any, path: Path, declared: Declared | None) -> None:
-        if current is base or same(base, current):
+        if (
+            type(mine) is int and type(base) is int and type(current) is int
+        ):  # what is counted; the rest would say the same
+            if current == base:
+                self._put(SET, path, mine)
+            else:
+                self.summed.append(path)
+                self._put(MERGE, path, mine - base)
+        elif current is base or same(base, current):
             self._set(path, mine)
         elif (delta := _added(base, mine, current)) is not None:
             self.summed.append(path)

@@ -39,6 +39,8 @@ class Starting(msgspec.Struct, frozen=True):
     durability: Durability
     deadline: int | None = None
     tags: dict[str, str] = {}
+    is_given: bool = False
+    """Whether the dependencies are this run's own."""
 
 
 async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
@@ -90,7 +92,8 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
     info, created = await worker.store.create(new)
     if created:
         values.blobs.save()
-        worker.drive(run, mine, values, journal, starting.deps, decision if drives else None)
+        first = decision if drives else None
+        worker.drive(run, mine, values, journal, starting.deps, first, is_given=starting.is_given)
     return info, digest, created
 
 

@@ -141,11 +141,16 @@ def _answer(deciding: Deciding, task: Task, delivery: Delivery) -> None:
 
 
 def _waiting_for(deciding: Deciding, name: str) -> Task | None:
-    for task in deciding.run.tasks.values():
-        wait = task.node.wait
-        if task.phase is Phase.WAITING and wait is not None and wait.kind is WaitKind.SIGNAL and wait.name == name:
-            return task
-    return None
+    """Return the task that has waited longest for a signal."""
+    waiting = (
+        task
+        for task in deciding.run.tasks.values()
+        if task.phase is Phase.WAITING
+        and (wait := task.node.wait) is not None
+        and wait.kind is WaitKind.SIGNAL
+        and wait.name == name
+    )
+    return min(waiting, key=lambda task: task.opened, default=None)
 
 
 def pass_on(deciding: Deciding, task: Task) -> bool:

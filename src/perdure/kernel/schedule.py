@@ -37,7 +37,7 @@ def start_ready(deciding: Deciding) -> bool:
             return False
         if suspects and task.is_suspect and any(_holds_back(other, task) for other in suspects):
             continue
-        if task.node.limits:
+        if task.node.limits and not _only_waits(task):
             _enqueue(run, task)
             if suspects is not None and task.is_suspect:
                 has_more = _start_queued(deciding) or has_more
@@ -74,6 +74,12 @@ def _after_its_arms(task: Task) -> tuple[bool, int, tuple[int, ...]]:
 def _holds_back(suspect: Task, task: Task) -> bool:
     """Say whether a suspect that runs keeps another one from running beside it."""
     return not any(task.scope.scope.get(fed.fork.id) is fed for fed in suspect.feeds or ())
+
+
+def _only_waits(task: Task) -> bool:
+    """Say whether a task begins to wait without running any code, so that limits don't concern it."""
+    wait = task.node.wait
+    return wait is not None and not wait.asks_code and not task.is_answered
 
 
 def _start(deciding: Deciding, task: Task) -> bool:

@@ -6,8 +6,11 @@ from perdure.engine.engine import Engine
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded
 from perdure.engine.logging import add_attempt
+from perdure.engine.waiting import Waiting
 from perdure.errors import (
+    AnswerRefused,
     CodecError,
+    DeadlineExceeded,
     Fenced,
     GraphBuildingError,
     GraphRuntimeError,
@@ -54,6 +57,7 @@ from perdure.graph.join import (
 from perdure.graph.nodes import EndNode, Fork, StartNode
 from perdure.graph.step import Step, StepContext
 from perdure.graph.types import TypeExpression
+from perdure.graph.wait import Answer, Escalate, Wait
 from perdure.kernel.state.reducers import add, append, first, forbid, last, max_value, merge, min_value, union
 from perdure.kernel.status import Status
 from perdure.store.memory import MemoryStore
@@ -62,10 +66,14 @@ from perdure.store.sqlite.store import SQLiteStore
 from perdure.version import __version__
 
 __all__ = [
+    "Answer",
+    "AnswerRefused",
     "CodecError",
+    "DeadlineExceeded",
     "Decision",
     "EndNode",
     "Engine",
+    "Escalate",
     "Fenced",
     "Fork",
     "Graph",
@@ -111,6 +119,8 @@ __all__ = [
     "StoreTooNew",
     "StoreUnsupported",
     "TypeExpression",
+    "Wait",
+    "Waiting",
     "__version__",
     "add",
     "add_attempt",

@@ -6,7 +6,11 @@ from perdure.engine.engine import Engine
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded
 from perdure.errors import (
+    AnswerRefused,
     CodecError,
+    ConvergenceWarning,
+    CrashLoop,
+    DeadlineExceeded,
     Fenced,
     GraphBuildingError,
     GraphRuntimeError,
@@ -17,6 +21,7 @@ from perdure.errors import (
     NoResult,
     OutcomeUnknown,
     PerdureError,
+    QuorumNotReached,
     RunCancelled,
     RunConflict,
     RunError,
@@ -26,6 +31,7 @@ from perdure.errors import (
     RunPaused,
     RunStalled,
     StateConflict,
+    StepTimeout,
     StoreClosed,
     StoreCorrupt,
     StoreError,
@@ -36,9 +42,11 @@ from perdure.errors import (
     StoreTooNew,
     StoreUnsupported,
 )
+from perdure.failure import Failure
 from perdure.graph.builder import GraphBuilder
 from perdure.graph.decision import Decision
 from perdure.graph.graph import Graph
+from perdure.graph.group import Group
 from perdure.graph.join import (
     Join,
     ReduceFirstValue,
@@ -51,8 +59,11 @@ from perdure.graph.join import (
     reduce_sum,
 )
 from perdure.graph.nodes import EndNode, Fork, StartNode
+from perdure.graph.policies import NOT_DONE, Retry
+from perdure.graph.router import Router, Send
 from perdure.graph.step import Step, StepContext
 from perdure.graph.types import TypeExpression
+from perdure.graph.wait import Answer, Escalate, Wait
 from perdure.kernel.state.reducers import add, append, first, forbid, last, max_value, merge, min_value, union
 from perdure.kernel.status import Status
 from perdure.store.memory import MemoryStore
@@ -61,10 +72,18 @@ from perdure.store.sqlite.store import SQLiteStore
 from perdure.version import __version__
 
 __all__ = [
+    "NOT_DONE",
+    "Answer",
+    "AnswerRefused",
     "CodecError",
+    "ConvergenceWarning",
+    "CrashLoop",
+    "DeadlineExceeded",
     "Decision",
     "EndNode",
     "Engine",
+    "Escalate",
+    "Failure",
     "Fenced",
     "Fork",
     "Graph",
@@ -73,6 +92,7 @@ __all__ = [
     "GraphRuntimeError",
     "GraphSetupError",
     "GraphValidationError",
+    "Group",
     "InvalidIdentifier",
     "Join",
     "MaxStepsError",
@@ -80,10 +100,13 @@ __all__ = [
     "NoResult",
     "OutcomeUnknown",
     "PerdureError",
+    "QuorumNotReached",
     "Recorded",
     "ReduceFirstValue",
     "ReducerContext",
     "ReducerFunction",
+    "Retry",
+    "Router",
     "RunCancelled",
     "RunConflict",
     "RunError",
@@ -95,11 +118,13 @@ __all__ = [
     "RunPaused",
     "RunStalled",
     "SQLiteStore",
+    "Send",
     "StartNode",
     "StateConflict",
     "Status",
     "Step",
     "StepContext",
+    "StepTimeout",
     "StoreClosed",
     "StoreCorrupt",
     "StoreError",
@@ -110,6 +135,7 @@ __all__ = [
     "StoreTooNew",
     "StoreUnsupported",
     "TypeExpression",
+    "Wait",
     "__version__",
     "add",
     "append",

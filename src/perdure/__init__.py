@@ -10,6 +10,8 @@ from perdure.engine.waiting import Waiting
 from perdure.errors import (
     AnswerRefused,
     CodecError,
+    ConvergenceWarning,
+    CrashLoop,
     DeadlineExceeded,
     Fenced,
     GraphBuildingError,
@@ -21,6 +23,7 @@ from perdure.errors import (
     NoResult,
     OutcomeUnknown,
     PerdureError,
+    QuorumNotReached,
     RunCancelled,
     RunConflict,
     RunError,
@@ -30,6 +33,7 @@ from perdure.errors import (
     RunPaused,
     RunStalled,
     StateConflict,
+    StepTimeout,
     StoreClosed,
     StoreCorrupt,
     StoreError,
@@ -40,9 +44,11 @@ from perdure.errors import (
     StoreTooNew,
     StoreUnsupported,
 )
+from perdure.failure import Failure
 from perdure.graph.builder import GraphBuilder
 from perdure.graph.decision import Decision
 from perdure.graph.graph import Graph
+from perdure.graph.group import Group
 from perdure.graph.join import (
     Join,
     ReduceFirstValue,
@@ -55,6 +61,8 @@ from perdure.graph.join import (
     reduce_sum,
 )
 from perdure.graph.nodes import EndNode, Fork, StartNode
+from perdure.graph.policies import NOT_DONE, Retry
+from perdure.graph.router import Router, Send
 from perdure.graph.step import Step, StepContext
 from perdure.graph.types import TypeExpression
 from perdure.graph.wait import Answer, Escalate, Wait
@@ -66,14 +74,18 @@ from perdure.store.sqlite.store import SQLiteStore
 from perdure.version import __version__
 
 __all__ = [
+    "NOT_DONE",
     "Answer",
     "AnswerRefused",
     "CodecError",
+    "ConvergenceWarning",
+    "CrashLoop",
     "DeadlineExceeded",
     "Decision",
     "EndNode",
     "Engine",
     "Escalate",
+    "Failure",
     "Fenced",
     "Fork",
     "Graph",
@@ -82,6 +94,7 @@ __all__ = [
     "GraphRuntimeError",
     "GraphSetupError",
     "GraphValidationError",
+    "Group",
     "InvalidIdentifier",
     "Join",
     "MaxStepsError",
@@ -89,10 +102,13 @@ __all__ = [
     "NoResult",
     "OutcomeUnknown",
     "PerdureError",
+    "QuorumNotReached",
     "Recorded",
     "ReduceFirstValue",
     "ReducerContext",
     "ReducerFunction",
+    "Retry",
+    "Router",
     "RunCancelled",
     "RunConflict",
     "RunError",
@@ -104,11 +120,13 @@ __all__ = [
     "RunPaused",
     "RunStalled",
     "SQLiteStore",
+    "Send",
     "StartNode",
     "StateConflict",
     "Status",
     "Step",
     "StepContext",
+    "StepTimeout",
     "StoreClosed",
     "StoreCorrupt",
     "StoreError",

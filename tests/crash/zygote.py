@@ -20,7 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import crash.programs
-from perdure import Engine, MemoryStore, SQLiteStore, Step
+from perdure import Engine, MemoryStore, Router, SQLiteStore, Step
 from random_graphs import Tally
 
 
@@ -58,10 +58,10 @@ class KillingStore(SQLiteStore):
 
 
 def watched(graph: Any, entries: str) -> Any:
-    """Make every step of a graph write down that its body was entered, before it does anything."""
+    """Make every step and router of a graph write down that its body was entered, before it does anything."""
     handle = os.open(entries, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for node in graph.nodes.values():
-        if isinstance(node, Step):
+        if isinstance(node, Step | Router):
             node._call = _noting(node._call, handle)
     return graph
 

@@ -38,7 +38,7 @@ from perdure.kernel.deciding import ArrivalFailed, Decision
 from perdure.kernel.describe import describe
 from perdure.kernel.results import Delivery, Failed, Request, Result
 from perdure.kernel.run import Phase, Run
-from perdure.kernel.status import OVER, Status
+from perdure.kernel.status import FINAL, Status
 from perdure.store.port import RunUpdate, Store, Wait
 
 REST_S = 1.0
@@ -286,7 +286,7 @@ class Driver:
             opened, closed = self._waits_changed(decision.events)
             beside = NOTHING
             if opened or closed or decision.consumed or leaves:
-                beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in OVER)
+                beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
             update = RunUpdate(run.status.value, error, due_at)
             await self._durable.journal.commit(decision.events, update, beside, flush=leaves)
         if self._exceptions:

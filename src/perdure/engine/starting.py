@@ -24,6 +24,7 @@ from perdure.ids import START_TASK
 from perdure.kernel.decide import Happening, start, take_over
 from perdure.kernel.deciding import ArrivalFailed, Decision
 from perdure.kernel.run import Run
+from perdure.kernel.status import Status
 from perdure.store.chain import chain_start
 from perdure.store.port import NewRun, RunInfo, RunUpdate
 
@@ -85,7 +86,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         rows=rows,
         update=RunUpdate(run.status.value),
         blobs=dict(values.blobs.unsaved),
-        owner=worker.owner,
+        owner=worker.owner if run.status is not Status.FAILED else None,
         lease_until=worker.leases.until(),
         opened=first_waits(run, decision.events, rows[0].ts),
     )

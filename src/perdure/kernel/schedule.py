@@ -37,7 +37,7 @@ def start_ready(deciding: Deciding) -> bool:
             return False
         if suspects and task.is_suspect and any(_holds_back(other, task) for other in suspects):
             continue
-        if task.node.limits and not _only_waits(task):
+        if task.node.limits:
             _enqueue(run, task)
             if suspects is not None and task.is_suspect:
                 has_more = _start_queued(deciding) or has_more
@@ -76,12 +76,6 @@ def _holds_back(suspect: Task, task: Task) -> bool:
     return not any(task.scope.scope.get(fed.fork.id) is fed for fed in suspect.feeds or ())
 
 
-def _only_waits(task: Task) -> bool:
-    """Say whether a task begins to wait without running any code, so that limits don't concern it."""
-    wait = task.node.wait
-    return wait is not None and not wait.asks_code and not task.is_answered
-
-
 def _start(deciding: Deciding, task: Task) -> bool:
     """Start a task, or do what is to be done instead; return whether that has given rise to more to settle."""
     kind = task.node.kind
@@ -93,7 +87,7 @@ def _start(deciding: Deciding, task: Task) -> bool:
         deciding.open_forks(begun.maps)
         return True
     elif kind is NodeKind.WAIT and not task.is_answered and not (task.node.wait and task.node.wait.asks_code):
-        open_wait(deciding, task)
+        return open_wait(deciding, task)
     elif kind is NodeKind.WAIT and task.is_answered and pass_on(deciding, task):
         return True
     elif task.crashes >= task.node.max_crashes:

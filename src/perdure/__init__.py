@@ -6,8 +6,13 @@ from perdure.engine.engine import Engine
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded
 from perdure.engine.logging import add_attempt
+from perdure.engine.waiting import Waiting
 from perdure.errors import (
+    AnswerRefused,
     CodecError,
+    ConvergenceWarning,
+    CrashLoop,
+    DeadlineExceeded,
     Fenced,
     GraphBuildingError,
     GraphRuntimeError,
@@ -18,6 +23,7 @@ from perdure.errors import (
     NoResult,
     OutcomeUnknown,
     PerdureError,
+    QuorumNotReached,
     RunCancelled,
     RunConflict,
     RunError,
@@ -27,6 +33,7 @@ from perdure.errors import (
     RunPaused,
     RunStalled,
     StateConflict,
+    StepTimeout,
     StoreClosed,
     StoreCorrupt,
     StoreError,
@@ -37,9 +44,11 @@ from perdure.errors import (
     StoreTooNew,
     StoreUnsupported,
 )
+from perdure.failure import Failure
 from perdure.graph.builder import GraphBuilder
 from perdure.graph.decision import Decision
 from perdure.graph.graph import Graph
+from perdure.graph.group import Group
 from perdure.graph.join import (
     Join,
     ReduceFirstValue,
@@ -52,8 +61,11 @@ from perdure.graph.join import (
     reduce_sum,
 )
 from perdure.graph.nodes import EndNode, Fork, StartNode
+from perdure.graph.policies import NOT_DONE, Retry
+from perdure.graph.router import Router, Send
 from perdure.graph.step import Step, StepContext
 from perdure.graph.types import TypeExpression
+from perdure.graph.wait import Answer, Escalate, Wait
 from perdure.kernel.state.reducers import add, append, first, forbid, last, max_value, merge, min_value, union
 from perdure.kernel.status import Status
 from perdure.store.memory import MemoryStore
@@ -62,10 +74,18 @@ from perdure.store.sqlite.store import SQLiteStore
 from perdure.version import __version__
 
 __all__ = [
+    "NOT_DONE",
+    "Answer",
+    "AnswerRefused",
     "CodecError",
+    "ConvergenceWarning",
+    "CrashLoop",
+    "DeadlineExceeded",
     "Decision",
     "EndNode",
     "Engine",
+    "Escalate",
+    "Failure",
     "Fenced",
     "Fork",
     "Graph",
@@ -74,6 +94,7 @@ __all__ = [
     "GraphRuntimeError",
     "GraphSetupError",
     "GraphValidationError",
+    "Group",
     "InvalidIdentifier",
     "Join",
     "MaxStepsError",
@@ -81,10 +102,13 @@ __all__ = [
     "NoResult",
     "OutcomeUnknown",
     "PerdureError",
+    "QuorumNotReached",
     "Recorded",
     "ReduceFirstValue",
     "ReducerContext",
     "ReducerFunction",
+    "Retry",
+    "Router",
     "RunCancelled",
     "RunConflict",
     "RunError",
@@ -96,11 +120,13 @@ __all__ = [
     "RunPaused",
     "RunStalled",
     "SQLiteStore",
+    "Send",
     "StartNode",
     "StateConflict",
     "Status",
     "Step",
     "StepContext",
+    "StepTimeout",
     "StoreClosed",
     "StoreCorrupt",
     "StoreError",
@@ -111,6 +137,8 @@ __all__ = [
     "StoreTooNew",
     "StoreUnsupported",
     "TypeExpression",
+    "Wait",
+    "Waiting",
     "__version__",
     "add",
     "add_attempt",

@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 from examples import EXAMPLES
+from examples.waits import WAITING, WaitingExample
 from perdure import Graph, GraphBuilder, StepContext, reduce_sum
 from random_graphs import Block, Tally, build, evaluate, has_race, possible, random_block, size
 
@@ -26,6 +27,8 @@ class Program:
     size: int = 20
     """About how many commits it takes."""
     block: Block | None = None
+    answer: Callable[[Any], Any] | None = None
+    """What is given to its waits."""
 
 
 def find(name: str) -> Program:
@@ -35,6 +38,9 @@ def find(name: str) -> Program:
     kind, _, seed = name.partition("/")
     if kind == "random":
         return random_program(int(seed))
+    for waiting in WAITING:
+        if waiting.name == name:
+            return waiting_program(waiting)
     example = next(example for example in EXAMPLES if example.name == name)
 
     def is_right(result: Any, state: Any) -> bool:
@@ -43,6 +49,18 @@ def find(name: str) -> Program:
         )
 
     return Program(example.build, example.inputs, example.state, example.view, is_right)
+
+
+def waiting_program(example: WaitingExample) -> Program:
+    """Return an example that waits."""
+    return Program(
+        example.build,
+        example.inputs,
+        lambda: None,
+        example.view,
+        lambda result, state: example.view(result) == example.expected,
+        answer=example.answer,
+    )
 
 
 def poison() -> Graph[Any, Any, Any, Any]:

@@ -68,7 +68,8 @@ class Answering:
         """See to it that an answer fits its form, as far as that can be told here."""
         mine = self._worker.graphs.get(info.graph)
         node = mine.graph.nodes.get(wait.node) if mine is not None else None
-        if mine is not None and isinstance(node, WaitNode):
+        is_same = mine is not None and mine.graph.fingerprint == info.fingerprint
+        if mine is not None and is_same and isinstance(node, WaitNode):
             CodedValues(mine.codec).record(wait.node, answered(node.form, data))
             return
         schema = msgspec.json.decode(wait.schema)
@@ -113,6 +114,8 @@ class Answering:
         if info.status in (Status.PAUSED, Status.STALLED, Status.FAILED) and verb == "cancel":
             await self._cancel_idle(info, by, reason)
             return
+        if info.status in (Status.PAUSED, Status.STALLED):
+            raise RunConflict(f"run {run_id!r} is {info.status}: it stands still already", run_id=run_id)
         data = msgspec.json.encode(RequestDetails(reason, now))
         put, _ = await self._store.put(NewEntry(run_id, verb, "", data, by, self._worker.clock.now()))
         if put == "over":
@@ -148,22 +151,24 @@ class Answering:
                 f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id
             )
         taken = await self._taken(info, wanted)
+        await worker.part(run_id)
         values = CodedValues(mine.codec)
         try:
             run, journal = await worker.rebuilt(mine, taken, values)
             apply(run, event)
-            await journal.commit([event], RunUpdate(run.status.value), self._beside(run), flush=True)
+            await journal.commit([event], RunUpdate(run.status.value), await self._beside(run), flush=True)
         except BaseException:
             await self._give_back(taken)
             raise
-        deps = worker.deps_of(mine.graph, worker.known[run_id]) if run_id in worker.known else None
-        worker.drive(run, mine, values, journal, deps or worker.deps_of(mine.graph), None)
+        deps = worker.deps_of(mine.graph, worker.kept_deps(run_id))
+        worker.drive(run, mine, values, journal, deps, None, is_given=run_id in worker.known)
 
-    def _beside(self, run: Run) -> Beside:
-        """Return the waits of a run, which a failed one was stripped of."""
+    async def _beside(self, run: Run) -> Beside:
+        """Return the waits of a run, which a failed one was stripped of, and the requests that it stands still already."""
         now = self._worker.clock.now()
         waiting = [task for task in run.tasks.values() if task.phase is Phase.WAITING]
-        return Beside(opened=tuple(wait_of(run, task, now) for task in waiting))
+        settled = [entry.number for entry in await self._store.inbox(run.run_id) if entry.kind == "pause"]
+        return Beside(opened=tuple(wait_of(run, task, now) for task in waiting), consumed=tuple(settled))
 
     async def _taken(self, info: RunInfo, wanted: Status) -> RunInfo:
         """Take the lease of a run that nobody drives."""

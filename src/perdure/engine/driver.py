@@ -38,7 +38,7 @@ from perdure.kernel.deciding import ArrivalFailed, Decision
 from perdure.kernel.describe import describe
 from perdure.kernel.results import Delivery, Failed, Request, Result
 from perdure.kernel.run import Phase, Run
-from perdure.kernel.status import OVER, Status
+from perdure.kernel.status import FINAL, Status
 from perdure.store.port import RunUpdate, Store, Wait
 
 REST_S = 1.0
@@ -74,6 +74,7 @@ class Driver:
         run: the run as it is.
         exception: what made it fail, if that happened in this process.
         first: what has been decided and committed already, for a run that was just created.
+        has_handed_back: whether the run has been given up, to be driven elsewhere or later.
     """
 
     def __init__(
@@ -103,10 +104,12 @@ class Driver:
         self._code = UserCode(graph, flows, values, run.run_id, deps)
         self._wake: asyncio.Future[None] | None = None
         self._alarm = Alarm(clock, self._wake_up)
+        self.has_handed_back = False
         self._stopping = False
         self._has_mail = False
         self._deliveries: list[Delivery] = []
         self._requests: list[Request] = []
+        self._taken_up: set[int] = set()
         self._open_waits: set[str] = set()
         self._executor = Executor(
             run, graph, flows, values, deps, clock=clock, pools=pools or {}, wake=self._wake_up, fetch=self._fetch
@@ -186,6 +189,7 @@ class Driver:
 
     async def _hand_back(self, reason: str) -> None:
         await self._carry_out(hand_back(self.run, SegmentEnded(self._segment.worker, reason), self._code))
+        self.has_handed_back = True
 
     async def _refold(self) -> None:
         if self._durable is not None:
@@ -198,7 +202,12 @@ class Driver:
             return
         self._has_mail = False
         self._deliveries, self._requests = [], []
-        for entry in await self._durable.store.inbox(self.run.run_id):
+        entries = await self._durable.store.inbox(self.run.run_id)
+        # What has been taken up is still there while the commit that takes it out is on its way.
+        self._taken_up.intersection_update([entry.number for entry in entries])
+        for entry in entries:
+            if entry.number in self._taken_up:
+                continue
             if entry.kind in ("pause", "cancel"):
                 self._requests.append(request_in(entry))
             else:
@@ -248,7 +257,8 @@ class Driver:
                     results[results.index(known)] = Failed(known.task, known.attempt, describe(error), error)
             else:
                 self._deliveries = []
-                self._requests = [request for request in self._requests if request.entry not in decision.consumed]
+                self._taken_up.update(decision.consumed)
+                self._requests = [request for request in self._requests if request.entry not in self._taken_up]
                 return decision
 
     async def _rebuild(self) -> None:
@@ -276,7 +286,7 @@ class Driver:
             opened, closed = self._waits_changed(decision.events)
             beside = NOTHING
             if opened or closed or decision.consumed or leaves:
-                beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in OVER)
+                beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
             update = RunUpdate(run.status.value, error, due_at)
             await self._durable.journal.commit(decision.events, update, beside, flush=leaves)
         if self._exceptions:
@@ -287,24 +297,24 @@ class Driver:
 
     def _waits_changed(self, events: Sequence[AnyEvent]) -> tuple[tuple[Wait, ...], tuple[str, ...]]:
         """Return the waits that a decision has opened, or handed on, and those it has ended."""
-        before = set(self._open_waits)
-        touched = self._note_waits(events)
-        if not touched:
+        opened, closed = self._note_waits(events)
+        if not opened and not closed:
             return (), ()
         now = self._clock.now()
-        opened = tuple(wait_of(self.run, self.run.tasks[task], now) for task in touched if task in self._open_waits)
-        return opened, tuple(task for task in touched if task in before and task not in self._open_waits)
+        return tuple(wait_of(self.run, self.run.tasks[task], now) for task in opened), tuple(closed)
 
-    def _note_waits(self, events: Sequence[AnyEvent]) -> list[str]:
-        """Note which tasks wait now; return those whose waits have changed."""
-        touched = waits_touched(events, self._open_waits)
-        for task_id in touched:
+    def _note_waits(self, events: Sequence[AnyEvent]) -> tuple[list[str], list[str]]:
+        """Note which tasks wait now; return those whose waits have begun or changed, and those whose waits have ended."""
+        opened, closed = [], []
+        for task_id in waits_touched(events, self._open_waits):
             task = self.run.tasks.get(task_id)
             if task is not None and task.phase is Phase.WAITING:
                 self._open_waits.add(task_id)
-            else:
-                self._open_waits.discard(task_id)
-        return touched
+                opened.append(task_id)
+            elif task_id in self._open_waits:
+                self._open_waits.remove(task_id)
+                closed.append(task_id)
+        return opened, closed
 
     def _act(self, decision: Decision) -> None:
         if decision.stopped:

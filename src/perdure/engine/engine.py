@@ -36,7 +36,7 @@ from perdure.errors import (
 )
 from perdure.events import Durability
 from perdure.graph.graph import Graph
-from perdure.graph.types import MISSING
+from perdure.graph.types import MISSING, Missing
 from perdure.graph.wait import microseconds, since_1970
 from perdure.ids import checked_identifier
 from perdure.kernel.run import Run
@@ -181,14 +181,14 @@ class Engine:
         mine = self._worker.register(graph)
         run_id = checked_identifier("run id", run_id) if run_id is not None else new_run_id()
         await self._save_plan(graph)
-        given = self._worker.deps_of(graph, deps)
+        given, is_given = self._worker.deps_of(graph, deps), not isinstance(deps, Missing)
         mode = durability or self._durability
         starting = Starting(
-            run_id, inputs, state, given, by, mode, deadline_at(deadline, self._clock), dict(tags or {})
+            run_id, inputs, state, given, by, mode, deadline_at(deadline, self._clock), dict(tags or {}), is_given
         )
         info, digest, created = await self._worker.see_through(create_run(self._worker, mine, starting))
         if not created:
-            await self._attach(graph, info, digest, given)
+            await self._attach(graph, info, digest, given, is_given=is_given)
         return self.attach(run_id)
 
     async def _save_plan(self, graph: Graph[Any, Any, Any, Any]) -> None:
@@ -200,7 +200,9 @@ class Engine:
         if not saving.done():
             await asyncio.shield(saving)
 
-    async def _attach(self, graph: Graph[Any, Any, Any, Any], info: RunInfo, digest: str, deps: Any) -> None:
+    async def _attach(
+        self, graph: Graph[Any, Any, Any, Any], info: RunInfo, digest: str, deps: Any, *, is_given: bool
+    ) -> None:
         if info.graph != graph.name or info.inputs_digest != digest:
             what = f"of graph {info.graph!r}" if info.graph != graph.name else "with other inputs"
             raise RunConflict(
@@ -208,7 +210,7 @@ class Engine:
                 run_id=info.run_id,
             )
         if Status(info.status) not in OVER:
-            self._worker.known[info.run_id] = deps
+            self._worker.keep(info.run_id, graph, deps, is_given=is_given)
             await self._worker.claim_one(info, deps)
 
     async def recover(self) -> int:
@@ -236,7 +238,8 @@ class Engine:
                 raise RunStalled(
                     f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id
                 )
-            deps = self._worker.known.setdefault(run_id, self._worker.deps_of(mine.graph))
+            deps = self._worker.deps_of(mine.graph, self._worker.kept_deps(run_id))
+            self._worker.keep(run_id, mine.graph, deps, is_given=run_id in self._worker.known)
             await self._worker.claim_one(info, deps)
         return self.attach(run_id)
 
@@ -392,19 +395,30 @@ class Engine:
         """Return what drives a run in this process, or None."""
         return self._worker.driven.get(run_id)
 
-    async def change_of(self, run_id: str) -> Driven | None:
-        """Wait until something may have changed about a run that isn't driven here.
+    def change_of(self, run_id: str) -> asyncio.Future[Driven | None]:
+        """Return what is done when something may have changed about a run that isn't driven here, to be given to `changed`.
+
+        Whoever looks at the run after this call, and then waits, misses nothing.
+        """
+        return self._worker.change_of(run_id)
+
+    async def changed(self, run_id: str, change: asyncio.Future[Driven | None]) -> Driven | None:
+        """Wait for a change.
 
         Returns:
-            What drives it, or has just driven it, if that is here.
+            What drives the run, or has just driven it, if that is here.
 
         Raises:
             RunInterrupted: this engine is closed.
         """
-        driven = await self._worker.change_of(run_id) if self._worker.is_open else None
+        driven = await asyncio.shield(change) if self._worker.is_open else None
         if driven is None and not self._worker.is_open:
             raise RunInterrupted(f"run {run_id!r} is unfinished, and this engine is closed", run_id=run_id)
         return driven
+
+    def is_woken(self, info: RunInfo) -> bool:
+        """Say whether a run that waits is only waiting to be driven on: something has come in, or its time has come."""
+        return info.due_at is not None and info.due_at <= self._clock.now()
 
     async def recorded_outputs(self, info: RunInfo) -> Sequence[Any]:
         """Return every value that reached the end of a run, from its log; the first is the result.

@@ -28,6 +28,7 @@ class RunHandle(Generic[OutputT]):
         self._engine = engine
         self._run_id = run_id
         self._driven = driven
+        self._was_driven = driven is not None
 
     @property
     def run_id(self) -> str:
@@ -37,7 +38,7 @@ class RunHandle(Generic[OutputT]):
     @property
     def is_driven_here(self) -> bool:
         """Whether this process drives the run, or has driven it since this handle was made."""
-        return self._driven is not None
+        return self._was_driven or self._engine.driven(self._run_id) is not None
 
     async def info(self) -> RunInfo:
         """Return what the store knows of the run.
@@ -84,9 +85,11 @@ class RunHandle(Generic[OutputT]):
         """Wait until all that is left to do in the run is to wait, or until it is over; return what it waits for.
 
         Raises:
-            Exception: as for :meth:`result`, if the run has failed.
+            Exception: as for :meth:`result`, if the run has failed, was cancelled, or stands still.
         """
         status = await self._come_to(_STILL | {Status.WAITING})
+        if status not in (Status.WAITING, Status.COMPLETED):
+            await self._engine.recorded_outputs(await self.info())
         return await self.waiting() if status is Status.WAITING else []
 
     async def _come_to(self, statuses: frozenset[Status]) -> Status:
@@ -94,15 +97,20 @@ class RunHandle(Generic[OutputT]):
         while True:
             driven = self._engine.driven(self._run_id) or self._driven
             if driven is not None:
-                self._driven = driven
+                self._driven, self._was_driven = driven, True
                 await asyncio.shield(driven.over)
                 driven.raise_error()
                 if driven.is_complete:
                     return Status.COMPLETED
-            status = await self.status()
-            if status in statuses:
+                self._driven = driven = (
+                    None  # from here on the log knows more, and a run that waits isn't kept in memory
+                )
+            change = self._engine.change_of(self._run_id)
+            info = await self.info()
+            status = Status(info.status)
+            if status in statuses and not (status is Status.WAITING and self._engine.is_woken(info)):
                 return status
-            self._driven = self._engine.driven(self._run_id) or await self._engine.change_of(self._run_id)
+            self._driven = self._engine.driven(self._run_id) or await self._engine.changed(self._run_id, change)
 
     # --- from outside ---
 
@@ -148,8 +156,9 @@ class RunHandle(Generic[OutputT]):
 
     async def committed_state(self) -> Any:
         """Return the run's committed state, as a tree."""
-        if self._driven is not None:
-            return self._driven.driver.run.state.tree
+        driven = self._engine.driven(self._run_id) or self._driven
+        if driven is not None and not driven.driver.has_handed_back:
+            return driven.driver.run.state.tree
         return await self._engine.committed_state(self._run_id)
 
     def __repr__(self) -> str:

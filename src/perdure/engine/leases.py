@@ -20,6 +20,9 @@ LEASE_S = 15.0
 HEARTBEAT_S = 5.0
 FENCE_S = 10.0
 
+CLAIM_PAGE = 100
+"""How many runs are taken at a time."""
+
 
 class _Held(msgspec.Struct):
     epoch: int

@@ -24,6 +24,7 @@ from perdure.ids import START_TASK
 from perdure.kernel.decide import Happening, start, take_over
 from perdure.kernel.deciding import ArrivalFailed, Decision
 from perdure.kernel.run import Run
+from perdure.kernel.status import Status
 from perdure.store.chain import chain_start
 from perdure.store.port import NewRun, RunInfo, RunUpdate
 
@@ -39,6 +40,8 @@ class Starting(msgspec.Struct, frozen=True):
     durability: Durability
     deadline: int | None = None
     tags: dict[str, str] = {}
+    is_given: bool = False
+    """Whether the dependencies are this run's own."""
 
 
 async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
@@ -83,14 +86,15 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         rows=rows,
         update=RunUpdate(run.status.value),
         blobs=dict(values.blobs.unsaved),
-        owner=worker.owner,
+        owner=worker.owner if run.status is not Status.FAILED else None,
         lease_until=worker.leases.until(),
         opened=first_waits(run, decision.events, rows[0].ts),
     )
     info, created = await worker.store.create(new)
     if created:
         values.blobs.save()
-        worker.drive(run, mine, values, journal, starting.deps, decision if drives else None)
+        first = decision if drives else None
+        worker.drive(run, mine, values, journal, starting.deps, first, is_given=starting.is_given)
     return info, digest, created
 
 

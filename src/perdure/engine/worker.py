@@ -18,7 +18,7 @@ from perdure.engine.clock import Clock
 from perdure.engine.driven import Driven
 from perdure.engine.driver import Driver, Durable
 from perdure.engine.journal import Journal
-from perdure.engine.leases import Leases
+from perdure.engine.leases import CLAIM_PAGE, Leases
 from perdure.engine.logging import get_logger
 from perdure.engine.owner import appear, disappear, is_provably_dead
 from perdure.engine.recovery import rebuild
@@ -37,9 +37,6 @@ from perdure.version import __version__
 
 T = TypeVar("T")
 
-CLAIM_PAGE = 100
-"""How many runs are taken at a time."""
-
 
 class Worker:
     """Drives runs.
@@ -51,7 +48,8 @@ class Worker:
         leases: those it holds.
         graphs: the graphs it can drive runs of, by name.
         driven: the runs it drives now, by id.
-        known: runs that are driven on here when they are woken, though orphans aren't looked for.
+        known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
+            their own; each with the name of its graph and its dependencies.
     """
 
     def __init__(
@@ -72,7 +70,7 @@ class Worker:
         self.leases = Leases(store, clock, self._lose)
         self.graphs: dict[str, Registered] = {}
         self.driven: dict[str, Driven] = {}
-        self.known: dict[str, Any] = {}
+        self.known: dict[str, tuple[str, Any]] = {}
         self.is_open = False
         self.recovers = recovers
         self._deps = deps
@@ -140,6 +138,15 @@ class Worker:
             return factory()
         return None if isinstance(self._deps, Missing) else self._deps
 
+    def keep(self, run_id: str, graph: Graph[Any, Any, Any, Any], deps: Any, *, is_given: bool) -> None:
+        """Remember a run that would not be found, or not with its dependencies, when it is due."""
+        if is_given or not self.recovers or self._lacks_deps(graph):
+            self.known[run_id] = (graph.name, deps)
+
+    def kept_deps(self, run_id: str) -> Any:
+        """Return the dependencies of a run that was remembered, or ``MISSING``."""
+        return self.known[run_id][1] if run_id in self.known else MISSING
+
     def drivable(self) -> list[str]:
         """Return the names of the graphs whose runs can be driven by themselves: those whose dependencies are there."""
         return [name for name, known in self.graphs.items() if not self._lacks_deps(known.graph)]
@@ -163,8 +170,10 @@ class Worker:
         journal: Journal,
         deps: Any,
         first: Decision | None,
+        *,
+        is_given: bool = False,
     ) -> None:
-        """Drive a run whose lease was just taken."""
+        """Drive a run whose lease was just taken; keep its dependencies for when it is woken, if they were given to it."""
         graph = mine.graph
         self.leases.add(run.run_id, journal.epoch)
         durable = Durable(self.store, journal, values)
@@ -173,7 +182,7 @@ class Worker:
         )
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver)
-        self.known[run.run_id] = deps
+        self.keep(run.run_id, graph, deps, is_given=is_given)
         driven.task = asyncio.get_running_loop().create_task(self._driving(driven, mine), name=f"perdure-{run.run_id}")
         self._watch.note(run.run_id, driven)
 
@@ -250,7 +259,12 @@ class Worker:
         )
         for info in claimed:
             mine = self.graphs[info.graph]
-            await self.resume(mine, info, self.deps_of(mine.graph))
+            try:
+                await self.resume(mine, info, self.deps_of(mine.graph, self.kept_deps(info.run_id)))
+            except StoreError:
+                raise
+            except Exception:  # a factory of dependencies; it is tried again when the lease has run out
+                self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
         return len(claimed)
 
     async def claim_one(self, info: RunInfo, deps: Any = MISSING) -> bool:
@@ -266,7 +280,7 @@ class Worker:
         claimed = await self.store.claim(
             self.owner, graphs=(), now=self.clock.now(), until=self.leases.until(), limit=1, run_id=info.run_id
         )
-        given = self.known.get(info.run_id, MISSING) if isinstance(deps, Missing) else deps
+        given = self.kept_deps(info.run_id) if isinstance(deps, Missing) else deps
         for taken in claimed:
             await self.resume(mine, taken, self.deps_of(mine.graph, given))
         return bool(claimed)
@@ -274,6 +288,7 @@ class Worker:
     async def resume(self, mine: Registered, info: RunInfo, deps: Any) -> bool:
         """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that."""
         values = CodedValues(mine.codec)
+        await self.part(info.run_id)
         try:
             run, journal = await self.rebuilt(mine, info, values)
         except (GraphRuntimeError, StoreCorrupt) as error:
@@ -281,8 +296,15 @@ class Worker:
             await self.store.park(info.run_id, info.epoch, Status.STALLED.value, str(error))
             return False
         self._log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
-        self.drive(run, mine, values, journal, deps, None)
+        self.drive(run, mine, values, journal, deps, None, is_given=run.run_id in self.known)
         return True
+
+    async def part(self, run_id: str) -> None:
+        """Wait until an earlier driver of a run has left it, whose lease somebody has been given in the meantime."""
+        while (earlier := self.driven.get(run_id)) is not None:
+            if earlier.driver.run.status is Status.RUNNING and not earlier.driver.has_handed_back:
+                self._lose(run_id)
+            await asyncio.wait([earlier.over])
 
     async def rebuilt(self, mine: Registered, info: RunInfo, values: CodedValues) -> tuple[Run, Journal]:
         """Rebuild a claimed run from its log.
@@ -310,14 +332,21 @@ class Worker:
         if driven is not None:
             driven.driver.nudge()
             return
-        info = await self.store.get(run_id)
-        if info is not None and (self.recovers or run_id in self.known) and info.graph in self.drivable_with(run_id):
-            await self.claim_one(info)
+        try:
+            info = await self.store.get(run_id)
+            if (
+                info is not None
+                and (self.recovers or run_id in self.known)
+                and info.graph in self.drivable_with(run_id)
+            ):
+                await self.claim_one(info)
+        except StoreError as error:  # what has come in is durable; whoever looks next takes it up
+            self._log.warning("the run can't be woken at once", run=run_id, error=str(error))
 
     def drivable_with(self, run_id: str) -> list[str]:
         """Return the names of the graphs by which a run could be driven here."""
         return list(self.graphs) if run_id in self.known else self.drivable()
 
-    async def change_of(self, run_id: str) -> Driven | None:
-        """Wait until something has changed about a run; return what drives it, or has driven it, if that is here."""
-        return await self._watch.change_of(run_id)
+    def change_of(self, run_id: str) -> asyncio.Future[Driven | None]:
+        """Return what is done when something has changed about a run: what drives it, or has driven it, if that is here."""
+        return self._watch.change_of(run_id)

@@ -104,7 +104,7 @@ class Compiler:
         """Compile the ways of a router, in an order that doesn't depend on when they were added."""
         ways = sorted(paths, key=lambda path: (canonical(path), canonical(path, self._fork_names)))
         arms = [self._flow(path, ordinals) for path in ways]
-        targets = tuple(_destination(path) for path in ways)
+        targets = tuple(_name_for(router, path) for path in ways)
         for target in {target for target in targets if target and targets.count(target) > 1}:
             self._parts.report(
                 f"router {router.id!r} has two edges to {target!r}, and can't tell them apart: give it one, and fork behind it"
@@ -116,7 +116,7 @@ class Compiler:
             )
         empty = None
         if router.empty is not None:
-            wanted = router.empty if isinstance(router.empty, str) else router.empty.id
+            wanted = router.empty if isinstance(router.empty, str) else _known_as(router, router.empty)
             if wanted in targets:
                 empty = targets.index(wanted)
             else:
@@ -203,7 +203,14 @@ def _wait_plan(node: Wait[Any, Any, Any, Any]) -> WaitPlan:
     )
 
 
-def _destination(path: Path) -> str:
-    """Return the id of the one node that a path leads to, or an empty string if there are several."""
+def _name_for(router: Router[Any, Any, Any, Any], path: Path) -> str:
+    """Return how a router names the one node that a path leads to, or an empty string if there are several."""
     last = path[-1]
-    return str(last.node.id) if isinstance(last, DestinationItem) else ""
+    return _known_as(router, last.node) if isinstance(last, DestinationItem) and is_destination(last.node) else ""
+
+
+def _known_as(router: Router[Any, Any, Any, Any], node: AnyNode) -> str:
+    """Return the id that a node has in the router's own graph, which may have become part of another one."""
+    if router.prefix and node.id == f"{router.prefix[:-1]}_join":
+        return END_ID
+    return node.id.removeprefix(router.prefix)

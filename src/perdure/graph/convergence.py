@@ -27,7 +27,7 @@ def convergences(plan: Plan, topology: Topology) -> list[str]:
 def _first_met(plan: Plan, topology: Topology, arms: list[set[str]]) -> list[str]:
     """Return the nodes that several arms reach, and that no such node lies before."""
     met = {id_ for index, arm in enumerate(arms) for other in arms[:index] for id_ in arm & other}
-    running = {id_ for id_ in met if plan.nodes[id_].kind in TASKS}
+    running = {id_ for id_ in met if plan.nodes[id_].kind in TASKS or plan.nodes[id_].kind is NodeKind.GROUP}
     if plan.end == "first" and END_ID in met:
         running.add(END_ID)
     return [id_ for id_ in sorted(running) if not _before(plan, topology, id_, running)]

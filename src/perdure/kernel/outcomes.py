@@ -78,8 +78,8 @@ def _yielded(deciding: Deciding, task: Task, result: Yielded) -> None:
 # --- waits ---
 
 
-def open_wait(deciding: Deciding, task: Task, parked: Parked | None = None) -> None:
-    """Let a task wait for what its node says, or what the node's own code has said."""
+def open_wait(deciding: Deciding, task: Task, parked: Parked | None = None) -> bool:
+    """Let a task wait for what its node says, or what the node's own code has said; say whether it need not any more."""
     wait = task.node.wait
     assert wait is not None
     due_at = parked.due_at if parked is not None else None
@@ -102,7 +102,8 @@ def open_wait(deciding: Deciding, task: Task, parked: Parked | None = None) -> N
             if kept.name == wait.name:
                 _answer(deciding, task, Delivery(kept.entry, "", kept.name, kept.data, kept.by))
                 if task.phase is not Phase.WAITING:
-                    return
+                    return True
+    return False
 
 
 def deliver(deciding: Deciding, deliveries: Iterable[Delivery]) -> None:
@@ -141,11 +142,16 @@ def _answer(deciding: Deciding, task: Task, delivery: Delivery) -> None:
 
 
 def _waiting_for(deciding: Deciding, name: str) -> Task | None:
-    for task in deciding.run.tasks.values():
-        wait = task.node.wait
-        if task.phase is Phase.WAITING and wait is not None and wait.kind is WaitKind.SIGNAL and wait.name == name:
-            return task
-    return None
+    """Return the task that has waited longest for a signal."""
+    waiting = (
+        task
+        for task in deciding.run.tasks.values()
+        if task.phase is Phase.WAITING
+        and (wait := task.node.wait) is not None
+        and wait.kind is WaitKind.SIGNAL
+        and wait.name == name
+    )
+    return min(waiting, key=lambda task: task.opened, default=None)
 
 
 def pass_on(deciding: Deciding, task: Task) -> bool:

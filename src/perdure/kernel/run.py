@@ -120,6 +120,8 @@ class Task(msgspec.Struct, eq=False):
     is_answered: bool = False
     """Whether what it waited for has come."""
     escalations: int = 0
+    opened: int = 0
+    """The event by which it began to wait, while it does; who waits for the same signal is served in this order."""
     title: str = ""
     """What somebody is asked to do, while it waits for them."""
     assignee: str = ""

@@ -87,7 +87,7 @@ def _start(deciding: Deciding, task: Task) -> bool:
         deciding.open_forks(begun.maps)
         return True
     elif kind is NodeKind.WAIT and not task.is_answered and not (task.node.wait and task.node.wait.asks_code):
-        open_wait(deciding, task)
+        return open_wait(deciding, task)
     elif kind is NodeKind.WAIT and task.is_answered and pass_on(deciding, task):
         return True
     elif task.crashes >= task.node.max_crashes:

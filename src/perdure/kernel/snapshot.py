@@ -49,7 +49,7 @@ from perdure.kernel.tokens import change_arms, count_token
 
 _NULL: Value = msgspec.Raw(b"null")
 
-FORMAT = 2
+FORMAT = 3
 """Counted up with every change of what is held, so that older snapshots are dropped and the log is folded instead."""
 
 
@@ -135,6 +135,7 @@ class SavedTask(_Saved, frozen=True):
     due_at: int | None
     is_answered: bool
     escalations: int
+    opened: int
     title: str
     assignee: str
     feeds: tuple[str, ...] | None
@@ -316,6 +317,7 @@ class _Dump:
             due_at=task.due_at,
             is_answered=task.is_answered,
             escalations=task.escalations,
+            opened=task.opened,
             title=task.title,
             assignee=task.assignee,
             feeds=tuple(instance.id for instance in task.feeds) if task.feeds is not None else None,
@@ -463,6 +465,7 @@ class _Load:
             due_at=saved.due_at,
             is_answered=saved.is_answered,
             escalations=saved.escalations,
+            opened=saved.opened,
             title=saved.title,
             assignee=saved.assignee,
             feeds=[self._instances[id_] for id_ in saved.feeds] if saved.feeds is not None else None,

@@ -137,9 +137,10 @@ def remove_join(run: Run, joined: OpenJoin) -> None:
 
 
 def release(run: Run, instance: Instance) -> None:
-    """Forget an instance in which nothing is left."""
-    if not instance.is_live:
-        run.states.pop(instance.id, None)
-        for name, outer in instance.scope.items():
-            if name != instance.fork.id:
-                outer.inner.pop(instance.id, None)
+    """Forget an instance in which nothing is left, and those around it that had nothing else."""
+    if instance.is_live or instance.inner:
+        return
+    run.states.pop(instance.id, None)
+    for outer in instance.scope.values():
+        if outer.inner.pop(instance.id, None) is not None:
+            release(run, outer)

@@ -275,7 +275,9 @@ class Driver:
             opened, closed = self._waits_changed(decision.events)
             beside = NOTHING
             if opened or closed or decision.consumed or leaves:
-                beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in OVER)
+                # Nobody asks for the lease of a run that is over for good; one that has failed can be retried at once.
+                goes_on = run.status not in OVER or run.status is Status.FAILED
+                beside = Beside(opened, closed, tuple(decision.consumed), leaves and goes_on)
             update = RunUpdate(run.status.value, error, due_at)
             await self._durable.journal.commit(decision.events, update, beside, flush=leaves)
         self._act(decision)

@@ -286,6 +286,7 @@ class Driver:
             opened, closed = self._waits_changed(decision.events)
             beside = NOTHING
             if opened or closed or decision.consumed or leaves:
+                # Nobody asks for the lease of a run that is over for good; one that has failed can be retried at once.
                 beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
             update = RunUpdate(run.status.value, error, due_at)
             await self._durable.journal.commit(decision.events, update, beside, flush=leaves)

@@ -95,6 +95,7 @@ def _start(deciding: Deciding, task: Task) -> bool:
         return True
     elif task.is_uncertain and task.node.effect == "pause":
         deciding.uncertain.append(task.shown_path)
+        run.ready[task.id] = task  # also if it was queued: it stands in the way of nobody
     else:
         deciding.record(NodeStarted(task.id, task.node.id, task.attempt + 1))
         deciding.started.append(task)

@@ -45,7 +45,7 @@ from perdure.kernel.run import (
 from perdure.kernel.state.committed import Committed
 from perdure.kernel.state.tree import thaw
 from perdure.kernel.status import Status
-from perdure.kernel.tokens import change_arms, count_token
+from perdure.kernel.tokens import SETTLED, change_arms, count_token
 
 _NULL: Value = msgspec.Raw(b"null")
 
@@ -487,7 +487,7 @@ class _Load:
         for task in run.tasks.values():
             count_token(task.scope, task.node, task.index)
         for task in run.tasks.values():
-            if task.phase is Phase.WAITING:
+            if task.phase in SETTLED:
                 change_arms(run, task.scope, task.index, -1)
         run.stirred.clear()
 

@@ -62,6 +62,7 @@ from perdure.graph.join import (
 )
 from perdure.graph.nodes import EndNode, Fork, StartNode
 from perdure.graph.policies import NOT_DONE, Retry
+from perdure.graph.registry import Registry
 from perdure.graph.router import Router, Send
 from perdure.graph.step import Step, StepContext
 from perdure.graph.types import TypeExpression
@@ -107,6 +108,7 @@ __all__ = [
     "ReduceFirstValue",
     "ReducerContext",
     "ReducerFunction",
+    "Registry",
     "Retry",
     "Router",
     "RunCancelled",

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Literal, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
+
+import msgspec
 
 from perdure.errors import GraphRuntimeError
 from perdure.events import Durability
+from perdure.graph.fingerprint import fingerprint_of
 from perdure.graph.nodes import AnyNode
 from perdure.graph.paths import EdgePath
 from perdure.graph.plan import Plan
 from perdure.graph.render import Direction, render
 from perdure.graph.runtime import Until, runtime
 from perdure.graph.types import DepsT_contra, InputT_contra, OutputT_co, StateT_contra
+from perdure.graph.version_order import checked_version
 
 if TYPE_CHECKING:
     from perdure.engine.waiting import Waiting
@@ -64,6 +69,22 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
     def fingerprint(self) -> str:
         """A hash of the structure; a run goes on only with a graph whose structure fits what it has recorded."""
         return self.plan.fingerprint
+
+    @property
+    def version(self) -> str:
+        """Which version of the graph this is, or an empty text."""
+        return self.plan.version
+
+    def with_version(self, version: str) -> Self:
+        """Return the same graph as another version.
+
+        Raises:
+            GraphSetupError: it is no version.
+        """
+        other = copy.copy(self)
+        other.plan = msgspec.structs.replace(self.plan, version=checked_version(version))
+        other.plan.fingerprint = fingerprint_of(other.plan)
+        return other
 
     @overload
     async def run(
@@ -175,7 +196,8 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         return render(self.plan, title=title, direction=direction)
 
     def __repr__(self) -> str:
-        return f"<Graph {self.name!r}, {len(self.nodes)} nodes, fingerprint {self.fingerprint[:12]}>"
+        version = f" {self.version}" if self.version else ""
+        return f"<Graph {self.name!r}{version}, {len(self.nodes)} nodes, fingerprint {self.fingerprint[:12]}>"
 
     def __str__(self) -> str:
         return self.render()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from os import PathLike
 from types import MappingProxyType
@@ -14,6 +14,7 @@ import msgspec
 
 from perdure.errors import GraphRuntimeError
 from perdure.events import Durability
+from perdure.graph.definition import Definition
 from perdure.graph.fingerprint import fingerprint_of
 from perdure.graph.nodes import AnyNode
 from perdure.graph.paths import EdgePath
@@ -37,6 +38,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         nodes: every node by id, forks included.
         plan: the structure as plain data.
         edges: what it was built from, for a graph that takes it in as a subgraph.
+        definition: what it was read from, for a graph that was defined in JSON, or None.
     """
 
     def __init__(
@@ -64,11 +66,62 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         self.output_type = output_type
         self.types = types
         self.edges = edges
+        self.definition: Definition | None = None
 
     @property
     def fingerprint(self) -> str:
         """A hash of the structure; a run goes on only with a graph whose structure fits what it has recorded."""
         return self.plan.fingerprint
+
+    @staticmethod
+    def from_json(
+        text: str | bytes,
+        *,
+        steps: Mapping[str, Any],
+        state_type: Any = None,
+        deps_type: Any = None,
+        input_type: Any = Any,
+        output_type: Any = Any,
+        types: Iterable[Any] = (),
+    ) -> Graph[Any, Any, Any, Any]:
+        """Return the graph that a definition in JSON describes; see the how-to on JSON definitions for the format.
+
+        Args:
+            text: the definition.
+            steps: what its step types are, by name: functions, steps, routers and waits of a builder, graphs, or
+                ``StepType``.
+            state_type: the type of the shared state.
+            deps_type: the type of the dependencies.
+            input_type: the type of the inputs.
+            output_type: the type of the output.
+            types: further types that values may have, where no annotation of a step mentions them.
+
+        Raises:
+            GraphBuildingError: the definition can't be used; lists every problem, each with its place in the text.
+        """
+        from perdure.graph.defining import read_graph  # noqa: PLC0415  # which needs this module
+
+        return read_graph(
+            text,
+            steps,
+            state_type=state_type,
+            deps_type=deps_type,
+            input_type=input_type,
+            output_type=output_type,
+            types=tuple(types),
+        )
+
+    def to_json(self) -> str:
+        """Return the graph as a definition in JSON, from which :meth:`from_json` makes an equal graph.
+
+        Steps are named by the types they were read as, or by their ids, so that ``graph.nodes`` will do for ``steps=``.
+
+        Raises:
+            GraphSetupError: something in the graph can't be said in a definition; names all of it.
+        """
+        from perdure.graph.describing import described  # noqa: PLC0415  # which needs this module
+
+        return described(self)
 
     @property
     def version(self) -> str:

@@ -94,6 +94,30 @@ def test_without_its_version_a_run_is_not_driven(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("verb", ["start", "recover_run"])
+def test_a_run_left_alone_for_want_of_its_version_goes_on_where_that_is_there_again(tmp_path: Path, verb: str) -> None:
+    path = tmp_path / "runs.db"
+
+    async def main() -> None:
+        held = asyncio.Event()
+        async with Engine.open(path) as engine:
+            await engine.start(pricing("1.9", 10, hold=held), inputs=100, run_id="old")
+            await asyncio.wait_for(held.wait(), 20)
+        async with Engine.open(path, [pricing("2.0", 50)]) as engine:
+            assert (await engine.get("old")).status == "STALLED"
+        registry = Registry([pricing("1.9", 10), pricing("2.0", 50)])
+        async with Engine.open(path, registry) as engine:
+            if verb == "start":
+                handle = await engine.start(registry.get("pricing"), inputs=100, run_id="old")
+            else:
+                handle = await engine.recover_run("old")
+            assert await handle.result() == 110
+            assert (await engine.get("old")).status == "COMPLETED"
+            assert violations(await engine.history("old")) == []
+
+    asyncio.run(main())
+
+
 def test_an_engine_refuses_two_graphs_of_one_name_and_version() -> None:
     for version in (None, "1.0"):
         with pytest.raises(GraphSetupError, match="another graph by the name 'pricing'"):

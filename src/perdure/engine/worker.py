@@ -274,8 +274,16 @@ class Worker:
             return False
         if info.owner is not None and is_provably_dead(info.owner):
             await self.store.expire(info.run_id, info.epoch)
+        # One that was left alone for want of its graph goes on where that is there again.
+        anyway = info.status == Status.STALLED and info.fingerprint == mine.graph.fingerprint
         claimed = await self.store.claim(
-            self.owner, graphs=(), now=self.clock.now(), until=self.leases.until(), limit=1, run_id=info.run_id
+            self.owner,
+            graphs=(),
+            now=self.clock.now(),
+            until=self.leases.until(),
+            limit=1,
+            run_id=info.run_id,
+            anyway=anyway,
         )
         given = self.kept_deps(info.run_id) if isinstance(deps, Missing) else deps
         for taken in claimed:

@@ -46,6 +46,7 @@ from perdure.errors import (
 )
 from perdure.failure import Failure
 from perdure.graph.builder import GraphBuilder
+from perdure.graph.conditions import Condition
 from perdure.graph.decision import Decision
 from perdure.graph.graph import Graph
 from perdure.graph.group import Group
@@ -62,8 +63,10 @@ from perdure.graph.join import (
 )
 from perdure.graph.nodes import EndNode, Fork, StartNode
 from perdure.graph.policies import NOT_DONE, Retry
+from perdure.graph.registry import Registry
 from perdure.graph.router import Router, Send
 from perdure.graph.step import Step, StepContext
+from perdure.graph.step_type import StepType
 from perdure.graph.types import TypeExpression
 from perdure.graph.wait import Answer, Escalate, Wait
 from perdure.kernel.state.reducers import add, append, first, forbid, last, max_value, merge, min_value, union
@@ -78,6 +81,7 @@ __all__ = [
     "Answer",
     "AnswerRefused",
     "CodecError",
+    "Condition",
     "ConvergenceWarning",
     "CrashLoop",
     "DeadlineExceeded",
@@ -107,6 +111,7 @@ __all__ = [
     "ReduceFirstValue",
     "ReducerContext",
     "ReducerFunction",
+    "Registry",
     "Retry",
     "Router",
     "RunCancelled",
@@ -127,6 +132,7 @@ __all__ = [
     "Step",
     "StepContext",
     "StepTimeout",
+    "StepType",
     "StoreClosed",
     "StoreCorrupt",
     "StoreError",

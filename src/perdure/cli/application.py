@@ -1,4 +1,4 @@
-"""``--app module:attr``: the application's graph, or its engine, found by name."""
+"""``--app module:attr``: the application's graph, its graphs, or its engine, found by name."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import click
 from perdure.engine.engine import Engine
 from perdure.errors import PerdureError
 from perdure.graph.graph import Graph
+from perdure.graph.registry import Registry
 
 
 def engine_of(app: str, db: Path) -> Engine:
-    """Return the engine for a graph, or that an application makes.
+    """Return the engine for a graph or a registry, or that an application makes.
 
     Args:
-        app: ``module:attr``, looked up from the current directory on. The attribute is a graph, or a function that
-            returns a graph or an engine; a function that takes an argument is given the path of the database.
+        app: ``module:attr``, looked up from the current directory on. The attribute is a graph, a registry, or a function
+            that returns one of these or an engine; a function that takes an argument is given the path of the database.
         db: the database, for a graph.
 
     Raises:
@@ -29,10 +30,12 @@ def engine_of(app: str, db: Path) -> Engine:
     found = _called(app, _looked_up(app), db)
     if isinstance(found, Graph):
         return Engine.open(db, graphs=[found], recover=False)
+    if isinstance(found, Registry):
+        return Engine.open(db, graphs=found, recover=False)
     if isinstance(found, Engine):
         return found
     raise _refusal(
-        f"{app} is {_article(type(found).__name__)}: give a Graph, or a function that returns a Graph or an Engine"
+        f"{app} is {_article(type(found).__name__)}: give a Graph or a Registry, or a function that returns one or an Engine"
     )
 
 

@@ -66,7 +66,7 @@ class Answering:
 
     def _check(self, info: RunInfo, wait: Wait, data: bytes) -> None:
         """See to it that an answer fits its form, as far as that can be told here."""
-        mine = self._worker.graphs.get(info.graph)
+        mine = self._worker.graphs.of(info)
         node = mine.graph.nodes.get(wait.node) if mine is not None else None
         is_same = mine is not None and mine.graph.fingerprint == info.fingerprint
         if mine is not None and is_same and isinstance(node, WaitNode):
@@ -90,7 +90,7 @@ class Answering:
         """Send a signal to a run."""
         info = await self._info(run_id)
         data = plain_answer(payload)
-        mine = self._worker.graphs.get(info.graph)
+        mine = self._worker.graphs.of(info)
         nodes = list(mine.graph.nodes.values()) if mine is not None else []
         forms = [node.form for node in nodes if isinstance(node, WaitNode) and node.name == name]
         refusals = []
@@ -145,7 +145,7 @@ class Answering:
 
     async def _start_again(self, run_id: str, wanted: Status, event: AnyEvent) -> None:
         worker, info = self._worker, await self._info(run_id)
-        mine = worker.graphs.get(info.graph)
+        mine = worker.graphs.of(info)
         if mine is None:
             raise RunStalled(
                 f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id

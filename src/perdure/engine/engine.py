@@ -101,7 +101,7 @@ class Engine:
 
         Raises:
             GraphBuildingError: values of a graph can't be stored.
-            GraphSetupError: two graphs have one name, or an executor is missing.
+            GraphSetupError: two graphs have one name and version, or an executor is missing.
         """
         return cls(
             store if not isinstance(store, str | PathLike) else SQLiteStore(store),
@@ -233,7 +233,7 @@ class Engine:
         """
         info = await self.get(run_id)
         if Status(info.status) not in OVER:
-            mine = self._worker.graphs.get(info.graph)
+            mine = self._worker.graphs.of(info)
             if mine is None:
                 raise RunStalled(
                     f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id
@@ -428,7 +428,7 @@ class Engine:
         """
         run_id, status = info.run_id, Status(info.status)
         if status is Status.COMPLETED:
-            mine = self._worker.graphs.get(info.graph)
+            mine = self._worker.graphs.of(info)
             if mine is None:
                 raise RunStalled(
                     f"the output of run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given",
@@ -449,7 +449,7 @@ class Engine:
 
     async def _folded(self, run_id: str) -> Run:
         info = await self.get(run_id)
-        registered = self._worker.graphs.get(info.graph)
+        registered = self._worker.graphs.of(info)
         if registered is None or registered.graph.fingerprint != info.fingerprint:
             raise RunStalled(f"run {run_id!r} is of a graph that this engine wasn't given", run_id=run_id)
         values = CodedValues(registered.codec)

@@ -16,6 +16,7 @@ import msgspec
 from perdure.engine.values import Values
 from perdure.errors import GraphRuntimeError
 from perdure.events import Items, Route
+from perdure.graph.conditions import Condition
 from perdure.graph.flow import Choose, Enter, Flow, Leaf, Pick, Split, Spread, Transform, flows_within, needs_value
 from perdure.graph.graph import Graph
 from perdure.graph.plan import NodeKind
@@ -29,6 +30,11 @@ _DEEPEST = 1000
 
 class Context(Protocol):
     """What a transform is given, and how it is made for the next one."""
+
+    @property
+    def state(self) -> Any:
+        """The state of the run."""
+        ...
 
     def with_inputs(self, inputs: Any) -> Any:
         """Return the same context with other inputs."""
@@ -218,13 +224,14 @@ class _Evaluation:
 
     async def _choose(self, decision: str, flow: Choose, value: Any, by: str, depth: int) -> None:
         for place, branch in enumerate(flow.branches):
-            if self._flows._matches[branch.slot](value):
+            test = self._flows._matches[branch.slot]
+            if test.holds(self._context, value) if isinstance(test, Condition) else test(value):
                 self._chosen.append(place)
                 await self.follow(branch.then, value, by, depth + 1)
                 return
         raise GraphRuntimeError(
             f"decision {decision!r}: no branch takes {value!r:.100} of type {type(value).__name__}; add a branch for it, "
-            "or a last one that takes everything: .branch(g.match(object).to(…))"
+            "or a last one that takes everything: .branch(g.match(object).to(…)), in JSON an edge without a condition"
         )
 
     async def _spread(self, flow: Spread, value: Any, by: str, depth: int) -> None:

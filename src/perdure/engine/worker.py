@@ -18,6 +18,7 @@ from perdure.engine.clock import Clock
 from perdure.engine.driven import Driven
 from perdure.engine.driver import Driver, Durable
 from perdure.engine.journal import Journal
+from perdure.engine.known import KnownGraphs
 from perdure.engine.leases import CLAIM_PAGE, Leases
 from perdure.engine.logging import get_logger
 from perdure.engine.owner import appear, disappear, is_provably_dead
@@ -25,7 +26,7 @@ from perdure.engine.recovery import rebuild
 from perdure.engine.registered import Registered, new_run, registered
 from perdure.engine.values import CodedValues
 from perdure.engine.watch import Watch
-from perdure.errors import Fenced, GraphRuntimeError, GraphSetupError, StoreCorrupt, StoreError
+from perdure.errors import Fenced, GraphRuntimeError, StoreCorrupt, StoreError
 from perdure.events import SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
@@ -46,7 +47,7 @@ class Worker:
         owner: who this worker is.
         epoch: under which the runs are created that it starts.
         leases: those it holds.
-        graphs: the graphs it can drive runs of, by name.
+        graphs: the graphs it can drive runs of.
         driven: the runs it drives now, by id.
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
@@ -68,7 +69,7 @@ class Worker:
         self.owner = appear()
         self.epoch = 0
         self.leases = Leases(store, clock, self._lose)
-        self.graphs: dict[str, Registered] = {}
+        self.graphs = KnownGraphs()
         self.driven: dict[str, Driven] = {}
         self.known: dict[str, tuple[str, Any]] = {}
         self.is_open = False
@@ -114,19 +115,14 @@ class Worker:
         """Make a graph known.
 
         Raises:
-            GraphSetupError: another one is known by its name, or it asks for an executor that isn't there.
+            GraphSetupError: another one is known by its name and version, or it asks for an executor that isn't there.
             GraphBuildingError: its values can't be stored.
         """
-        known = self.graphs.get(graph.name)
-        if known is not None and known.graph is graph:
-            return known
-        if known is not None and known.graph.fingerprint != graph.fingerprint:
-            raise GraphSetupError(
-                f"this engine knows another graph by the name {graph.name!r}: give each graph a name of its own, "
-                "GraphBuilder(name=…)"
-            )
-        check_executors(graph, self._pools)
-        mine = self.graphs[graph.name] = registered(graph)
+        mine = self.graphs.find(graph)
+        if mine is None:
+            check_executors(graph, self._pools)
+            mine = registered(graph)
+            self.graphs.add(mine)
         return mine
 
     def deps_of(self, graph: Graph[Any, Any, Any, Any], given: Any = MISSING) -> Any:
@@ -149,7 +145,7 @@ class Worker:
 
     def drivable(self) -> list[str]:
         """Return the names of the graphs whose runs can be driven by themselves: those whose dependencies are there."""
-        return [name for name, known in self.graphs.items() if not self._lacks_deps(known.graph)]
+        return self.graphs.names(unless=self._lacks_deps)
 
     def _lacks_deps(self, graph: Graph[Any, Any, Any, Any]) -> bool:
         needs = graph.deps_type not in (None, type(None), object, Any)
@@ -258,7 +254,8 @@ class Worker:
             self.owner, graphs=graphs, now=self.clock.now(), until=self.leases.until(), limit=CLAIM_PAGE
         )
         for info in claimed:
-            mine = self.graphs[info.graph]
+            mine = self.graphs.of(info)
+            assert mine is not None
             try:
                 await self.resume(mine, info, self.deps_of(mine.graph, self.kept_deps(info.run_id)))
             except StoreError:
@@ -272,13 +269,21 @@ class Worker:
         return await self.see_through(self._claim_one(info, deps))
 
     async def _claim_one(self, info: RunInfo, deps: Any) -> bool:
-        mine = self.graphs.get(info.graph)
+        mine = self.graphs.of(info)
         if mine is None or info.run_id in self.driven:
             return False
         if info.owner is not None and is_provably_dead(info.owner):
             await self.store.expire(info.run_id, info.epoch)
+        # One that was left alone for want of its graph goes on where that is there again.
+        anyway = info.status == Status.STALLED and info.fingerprint == mine.graph.fingerprint
         claimed = await self.store.claim(
-            self.owner, graphs=(), now=self.clock.now(), until=self.leases.until(), limit=1, run_id=info.run_id
+            self.owner,
+            graphs=(),
+            now=self.clock.now(),
+            until=self.leases.until(),
+            limit=1,
+            run_id=info.run_id,
+            anyway=anyway,
         )
         given = self.kept_deps(info.run_id) if isinstance(deps, Missing) else deps
         for taken in claimed:
@@ -345,7 +350,7 @@ class Worker:
 
     def drivable_with(self, run_id: str) -> list[str]:
         """Return the names of the graphs by which a run could be driven here."""
-        return list(self.graphs) if run_id in self.known else self.drivable()
+        return self.graphs.names() if run_id in self.known else self.drivable()
 
     def change_of(self, run_id: str) -> asyncio.Future[Driven | None]:
         """Return what is done when something has changed about a run: what drives it, or has driven it, if that is here."""

@@ -7,6 +7,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Never, Self, TypeVar, cast, overload
 
 from perdure.errors import GraphSetupError
+from perdure.graph.conditions import Condition
 from perdure.graph.paths import (
     LabelItem,
     Path,
@@ -61,6 +62,8 @@ def _tested(source: Any, matches: Callable[[Any], bool] | None) -> Callable[[Any
         return matches or (lambda value: True)
     if matches is None:
         return is_member
+    if isinstance(matches, Condition):
+        return matches.only_for(is_member)
     return lambda value: is_member(value) and bool(matches(value))
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Literal, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
+
+import msgspec
 
 from perdure.errors import GraphRuntimeError
 from perdure.events import Durability
+from perdure.graph.definition import Definition
+from perdure.graph.fingerprint import fingerprint_of
 from perdure.graph.nodes import AnyNode
 from perdure.graph.paths import EdgePath
 from perdure.graph.plan import Plan
 from perdure.graph.render import Direction, render
 from perdure.graph.runtime import Until, runtime
 from perdure.graph.types import DepsT_contra, InputT_contra, OutputT_co, StateT_contra
+from perdure.graph.version_order import checked_version
 
 if TYPE_CHECKING:
     from perdure.engine.waiting import Waiting
@@ -32,6 +38,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         nodes: every node by id, forks included.
         plan: the structure as plain data.
         edges: what it was built from, for a graph that takes it in as a subgraph.
+        definition: what it was read from, for a graph that was defined in JSON, or None.
     """
 
     def __init__(
@@ -59,11 +66,78 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         self.output_type = output_type
         self.types = types
         self.edges = edges
+        self.definition: Definition | None = None
 
     @property
     def fingerprint(self) -> str:
         """A hash of the structure; a run goes on only with a graph whose structure fits what it has recorded."""
         return self.plan.fingerprint
+
+    @staticmethod
+    def from_json(
+        text: str | bytes,
+        *,
+        steps: Mapping[str, Any],
+        state_type: Any = None,
+        deps_type: Any = None,
+        input_type: Any = Any,
+        output_type: Any = Any,
+        types: Iterable[Any] = (),
+    ) -> Graph[Any, Any, Any, Any]:
+        """Return the graph that a definition in JSON describes; see the how-to on JSON definitions for the format.
+
+        Args:
+            text: the definition.
+            steps: what its step types are, by name: functions, steps, routers and waits of a builder, graphs, or
+                ``StepType``.
+            state_type: the type of the shared state.
+            deps_type: the type of the dependencies.
+            input_type: the type of the inputs.
+            output_type: the type of the output.
+            types: further types that values may have, where no annotation of a step mentions them.
+
+        Raises:
+            GraphBuildingError: the definition can't be used; lists every problem, each with its place in the text.
+        """
+        from perdure.graph.defining import read_graph  # noqa: PLC0415  # which needs this module
+
+        return read_graph(
+            text,
+            steps,
+            state_type=state_type,
+            deps_type=deps_type,
+            input_type=input_type,
+            output_type=output_type,
+            types=tuple(types),
+        )
+
+    def to_json(self) -> str:
+        """Return the graph as a definition in JSON, from which :meth:`from_json` makes an equal graph.
+
+        Steps are named by the types they were read as, or by their ids, so that ``graph.nodes`` will do for ``steps=``.
+
+        Raises:
+            GraphSetupError: something in the graph can't be said in a definition; names all of it.
+        """
+        from perdure.graph.describing import described  # noqa: PLC0415  # which needs this module
+
+        return described(self)
+
+    @property
+    def version(self) -> str:
+        """Which version of the graph this is, or an empty text."""
+        return self.plan.version
+
+    def with_version(self, version: str) -> Self:
+        """Return the same graph as another version.
+
+        Raises:
+            GraphSetupError: it is no version.
+        """
+        other = copy.copy(self)
+        other.plan = msgspec.structs.replace(self.plan, version=checked_version(version))
+        other.plan.fingerprint = fingerprint_of(other.plan)
+        return other
 
     @overload
     async def run(
@@ -175,7 +249,8 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         return render(self.plan, title=title, direction=direction)
 
     def __repr__(self) -> str:
-        return f"<Graph {self.name!r}, {len(self.nodes)} nodes, fingerprint {self.fingerprint[:12]}>"
+        version = f" {self.version}" if self.version else ""
+        return f"<Graph {self.name!r}{version}, {len(self.nodes)} nodes, fingerprint {self.fingerprint[:12]}>"
 
     def __str__(self) -> str:
         return self.render()

@@ -135,6 +135,7 @@ class Plan(msgspec.Struct, omit_defaults=True):
     max_tasks: int | None = None
     max_concurrency: int | None = None
     on_error: FailurePolicy = "fail"
+    version: str = ""
 
     def encoded(self) -> bytes:
         """Return the plan as JSON."""

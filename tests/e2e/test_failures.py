@@ -184,6 +184,38 @@ def test_a_pending_failure_beats_the_end() -> None:
         run(g.build(), 1)
 
 
+def reducing(reducer: Any, work: Any, on_error: Any) -> Any:
+    g = builder()
+    each = g.step(work, node_id="work")
+    total = g.join(reducer, initial=0, on_error=on_error)
+    g.add(g.edge_from(g.start_node).map().to(each), g.edge_from(each).to(total), g.edge_from(total).to(g.end_node))
+    return g.build()
+
+
+@pytest.mark.parametrize("on_error", ["fail", "collect", "wait"])
+def test_a_reducer_that_refuses_values_and_failures_fails_the_run(on_error: Any) -> None:
+    def refusing(current: int, item: Any) -> int:
+        raise Trouble("refused")
+
+    def adding(current: int, item: Any) -> int:
+        return current + item  # a failure is no number
+
+    for told in (Told(reducing(refusing, same, on_error), [1, 2]), Told(reducing(adding, picky(1), on_error), [1, 2])):
+        assert type(told.error) in (Trouble, TypeError)
+        assert len(told.events("RunFailed")) == 1
+
+
+def test_a_reducer_that_refuses_a_value_may_take_the_failure() -> None:
+    def adding(current: int, item: Any) -> int:
+        if isinstance(item, Failure):
+            return current + 100
+        if item == 2:
+            raise Trouble("refused")
+        return current + int(item)
+
+    assert Told(reducing(adding, same, "collect"), [1, 2, 3]).result == 104
+
+
 # --- quorum ---
 
 

@@ -179,15 +179,23 @@ class Deciding:
                 self.record(ItemsTaken(instance.id, first, items))
                 first += items.count
 
-    def fail(self, task: Task, error: ErrorInfo, exception: BaseException, retry_after: int | None = None) -> None:
-        """Record that an attempt has failed, and what follows from that."""
+    def fail(
+        self,
+        task: Task,
+        error: ErrorInfo,
+        exception: BaseException,
+        retry_after: int | None = None,
+        *,
+        is_final: bool = False,
+    ) -> None:
+        """Record that an attempt has failed, and what follows from that; if it is final, that the run fails."""
         if task.phase.is_running:
             self.stopped.append((task.id, task.attempt))
         if retry_after is not None:
             self.record(NodeFailed(task.id, error, "retry", self.now + retry_after))
             return
         policy, join = task.node.catch
-        outcome: FailureOutcome = policy
+        outcome: FailureOutcome = "fail" if is_final else policy
         if outcome == "collect" and join:
             self._abandon_joins(task, join)
             self.record(NodeFailed(task.id, error, "collect", value=self.code.failure(task, error)))

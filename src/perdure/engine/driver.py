@@ -254,7 +254,12 @@ class Driver:
                 if known is None:
                     broken[failed.join] = error
                 else:
-                    results[results.index(known)] = Failed(known.task, known.attempt, describe(error), error)
+                    # What refuses the value may take the failure for one; if it refuses that as well, nothing does.
+                    again = Failed(
+                        known.task, known.attempt, describe(error), error, is_final=isinstance(known, Failed)
+                    )
+                    results[results.index(known)] = again
+                    self._exceptions[known.task] = error
             else:
                 self._deliveries = []
                 self._taken_up.update(decision.consumed)

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from perdure.engine.context import EntryContext
 from perdure.engine.values import Values
 from perdure.errors import GraphRuntimeError
 from perdure.events import Items, Route
@@ -188,10 +189,23 @@ class _Evaluation:
         elif isinstance(flow, Spread):
             await self._spread(flow, value, by, depth)
         elif isinstance(flow, Enter):
-            if flow.has_state:
-                begun = self._flows._transforms[flow.slot](self._context.with_inputs(value))
-                self._recorded.append(self._values.record("", begun))
+            await self._enter(flow, value, by, depth)
+
+    async def _enter(self, flow: Enter, value: Any, by: str, depth: int) -> None:
+        """Go into a subgraph; what follows at once works on the state that begins there, before it is recorded."""
+        if not flow.has_state:
             await self.follow(flow.then, value, by, depth + 1)
+            return
+        outer = self._context
+        begun = self._flows._transforms[flow.slot](outer.with_inputs(value))
+        place = len(self._recorded)
+        self._recorded.append(None)
+        self._context = EntryContext(outer.with_inputs(value), begun, value)
+        try:
+            await self.follow(flow.then, value, by, depth + 1)
+        finally:
+            self._context = outer
+        self._recorded[place] = self._values.record("", begun)
 
     def _transformed(self, flow: Transform, value: Any) -> Any:
         changed = self._flows._transforms[flow.slot](self._context.with_inputs(value))
@@ -261,6 +275,11 @@ class _Evaluation:
         return Items(len(items), recorded, tuple(routes) if routes is not None else None)
 
     def _feed(self, flow: Spread, value: Any, by: str) -> None:
+        if isinstance(self._context, EntryContext) and self._flows.calls_user_code(flow.then):
+            raise GraphRuntimeError(
+                f"node {self._node!r} gives a stream into a subgraph that maps it at once, with a transform or a decision "
+                "behind the map: put a step before the map, inside the subgraph"
+            )
         if self._stream is not None and self._stream is not value:
             raise GraphRuntimeError(
                 f"node {self._node!r} gives two different streams to map: give out one, and transform its items in steps"

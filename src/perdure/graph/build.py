@@ -46,5 +46,5 @@ def complete(plan: Plan, parts: Parts, compiler: Compiler, *, validate_structure
         {id_: node.policies for id_, node in nodes if isinstance(node, Step | Router)},
     )
     for sentence in convergences(plan, topology):
-        warnings.warn(f"graph {plan.name!r}: {sentence}", ConvergenceWarning, stacklevel=4)
+        warnings.warn(f"graph {plan.name!r}: {sentence}", ConvergenceWarning, stacklevel=3)
     plan.fingerprint = fingerprint_of(plan)

@@ -7,7 +7,7 @@ from typing import Any
 
 from perdure.errors import GraphSetupError
 from perdure.graph.group import Entry, Group
-from perdure.graph.join import Join, reduce_list_append
+from perdure.graph.join import FoldOrder, Join, reduce_list_append
 from perdure.graph.paths import BroadcastItem, DestinationItem, EdgePath, Path
 from perdure.graph.policies import JoinPolicies
 from perdure.graph.step import Step
@@ -60,7 +60,11 @@ def _forked(
 
 
 def exit_join(
-    id: str, reducer: Callable[..., Any], initial: Callable[[], Any], policies: JoinPolicies
+    id: str,
+    reducer: Callable[..., Any],
+    initial: Callable[[], Any],
+    policies: JoinPolicies,
+    order: FoldOrder = "branch",
 ) -> Join[Any, Any, Any, Any]:
     """Return the join at which the arms of a group meet."""
     return Join(
@@ -68,7 +72,7 @@ def exit_join(
         reducer=reducer,
         initial_factory=initial,
         parent_fork_id=f"{id}_fork",
-        order="branch",
+        order=order,
         policies=policies,
     )
 

@@ -83,6 +83,9 @@ class _Inlining:
             _ended_by(on_end),
             lambda: MISSING,
             JoinPolicies(quorum=1 if takes_first else 0, cancels=takes_first),
+            "branch"
+            if takes_first
+            else "arrival",  # of the first ones at the end; or of all, in the order they came in
         )
         entry = Entry(self._id, graph.name)
         way_in = (EnterItem(self._fork, begins, graph.plan.max_concurrency), DestinationItem(self._entry))

@@ -169,7 +169,9 @@ def _node_completed(run: Run, event: ev.NodeCompleted) -> None:
         ):
             # The most frequent way on, from an arm of a map into a join, spelled out.
             path = (*(index for _, index in scope.trail), task.index)
-            run.arrivals.append(Arrival(target, scope.scope[target.parent], value, task.id, path, depth))
+            joining = scope.scope[target.parent]
+            joining.arriving += 1
+            run.arrivals.append(Arrival(target, joining, value, task.id, path, depth))
         elif flow is not None:
             Walk(run, Origin(task.id, depth), event.route).follow(flow, value, scope, task.index, ())
         else:
@@ -329,6 +331,7 @@ def _reducer_updated(run: Run, event: ev.ReducerUpdated) -> None:
     else:
         arrival = run.arrivals.popleft()
         joined = open_join(run, arrival.join, arrival.scope)
+        arrival.scope.arriving -= 1
     if arrival.source != event.task or joined.node.id != event.join:
         raise GraphRuntimeError(
             f"run {run.run_id!r}: join {event.join!r} folds {event.task} where {arrival.source} arrived"

@@ -25,7 +25,7 @@ from perdure.events import (
 from perdure.kernel.apply import apply
 from perdure.kernel.describe import describe
 from perdure.kernel.results import Chunks, Succeeded
-from perdure.kernel.run import Arrival, OpenJoin, Run, Source, Task
+from perdure.kernel.run import Arrival, Instance, OpenJoin, Run, Source, Task
 from perdure.kernel.state.committed import Committed, Proposal, Transaction, refuse_conflicts
 from perdure.kernel.state.operations import Operation
 
@@ -131,6 +131,8 @@ class Deciding:
         self.stopped: list[tuple[str, int]] = []
         self.consumed: list[int] = []
         self.cancelling: list[OpenJoin] = []
+        self.abandoned: list[tuple[Instance, str]] = []
+        """Joins that are to have no value, because a failure takes the arm they are in out of an outer one."""
         self.uncertain: list[str] = []
         """Effects that may have happened, and about which somebody has to decide."""
         self.failure: tuple[ErrorInfo, str, BaseException | None] | None = None
@@ -177,18 +179,28 @@ class Deciding:
                 self.record(ItemsTaken(instance.id, first, items))
                 first += items.count
 
-    def fail(self, task: Task, error: ErrorInfo, exception: BaseException, retry_after: int | None = None) -> None:
-        """Record that an attempt has failed, and what follows from that."""
+    def fail(
+        self,
+        task: Task,
+        error: ErrorInfo,
+        exception: BaseException,
+        retry_after: int | None = None,
+        *,
+        is_final: bool = False,
+    ) -> None:
+        """Record that an attempt has failed, and what follows from that; if it is final, that the run fails."""
         if task.phase.is_running:
             self.stopped.append((task.id, task.attempt))
         if retry_after is not None:
             self.record(NodeFailed(task.id, error, "retry", self.now + retry_after))
             return
         policy, join = task.node.catch
-        outcome: FailureOutcome = policy
+        outcome: FailureOutcome = "fail" if is_final else policy
         if outcome == "collect" and join:
+            self._abandon_joins(task, join)
             self.record(NodeFailed(task.id, error, "collect", value=self.code.failure(task, error)))
         elif outcome == "lose" and join:
+            self._abandon_joins(task, join)
             self.record(NodeFailed(task.id, error, "lose"))
         elif outcome == "wait":
             self.record(NodeFailed(task.id, error, "wait"))
@@ -196,6 +208,13 @@ class Deciding:
             self.record(NodeFailed(task.id, error))
             if self.failure is None:
                 self.failure = (error, task.id, exception)
+
+    def _abandon_joins(self, task: Task, join: str) -> None:
+        """Note the joins between a task that has failed and the one that is told: what they were to give out has failed."""
+        nodes = self.run.plan.nodes
+        for fork, inner in task.node.counted:
+            if inner != join and any(outer == join for _, outer in nodes[inner].counted):
+                self.abandoned.append((task.scope.scope[fork], inner))
 
     def refuse_change(self, task: Task, error: Exception) -> None:
         """Record that what a task changed in the state can't be merged or stored, as a failure of its attempt."""

@@ -44,7 +44,7 @@ def take_results(deciding: Deciding, results: Iterable[Result]) -> None:
             deciding.record(StreamOpened(task.id, result.route))
             deciding.open_forks(())
         elif type(result) is Failed:
-            deciding.fail(task, result.error, result.exception, result.retry_after)
+            deciding.fail(task, result.error, result.exception, result.retry_after, is_final=result.is_final)
         elif type(result) is Parked:
             open_wait(deciding, task, result)
 

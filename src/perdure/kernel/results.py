@@ -35,6 +35,8 @@ class Failed(msgspec.Struct, frozen=True):
     exception: BaseException
     retry_after: int | None = None
     """In how many microseconds the step's policy wants another attempt; None if it doesn't."""
+    is_final: bool = False
+    """Whether the run fails with it whatever the policies say, because the join that was to take it can't."""
 
 
 class Streaming(msgspec.Struct, frozen=True):

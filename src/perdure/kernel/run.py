@@ -234,6 +234,8 @@ class Instance(msgspec.Struct, eq=False):
     joins: dict[str, OpenJoin] = msgspec.field(default_factory=dict)
     absorbing: set[str] = msgspec.field(default_factory=set)
     """Joins that had enough before all had come, and take no more."""
+    arriving: int = 0
+    """The values that have reached joins of this one and are yet to be folded, in the same commit."""
     feed: Feed | None = None
     windows: tuple[tuple[Instance, int], ...] = ()
     """The windowed maps around this instance, each with the index of the arm this one is in."""
@@ -241,7 +243,7 @@ class Instance(msgspec.Struct, eq=False):
     @property
     def is_live(self) -> bool:
         """Whether anything is left in it."""
-        return bool(self.tasks or self.joins or self.feed is not None)
+        return bool(self.tasks or self.joins or self.feed is not None or self.arriving)
 
 
 def shown_path(scope: Instance, index: int, node: str) -> str:

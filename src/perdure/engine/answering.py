@@ -62,7 +62,7 @@ class Answering:
             raise AnswerRefused(
                 f"run {run_id!r}: no person is asked by task {task_id}: it isn't open (any more); `waiting` lists those that are"
             )
-        await self._worker.nudge(run_id)
+        await self._worker.nudge(run_id, info.graph)
 
     def _check(self, info: RunInfo, wait: Wait, data: bytes) -> None:
         """See to it that an answer fits its form, as far as that can be told here."""
@@ -104,7 +104,7 @@ class Answering:
         put, _ = await self._store.put(NewEntry(run_id, "signal", name, data, by, self._worker.clock.now()))
         if put == "over":
             raise AnswerRefused(f"run {run_id!r} is over, and takes no signal {name!r}")
-        await self._worker.nudge(run_id)
+        await self._worker.nudge(run_id, info.graph)
 
     async def request(
         self, run_id: str, verb: Literal["pause", "cancel"], by: str, reason: str, *, now: bool = False
@@ -120,7 +120,7 @@ class Answering:
         put, _ = await self._store.put(NewEntry(run_id, verb, "", data, by, self._worker.clock.now()))
         if put == "over":
             raise RunConflict(f"run {run_id!r} is over: it can't {verb}", run_id=run_id)
-        await self._worker.nudge(run_id)
+        await self._worker.nudge(run_id, info.graph)
 
     async def _cancel_idle(self, info: RunInfo, by: str, reason: str) -> None:
         """End a run that stands still; that needs no graph, only the end of its log."""

@@ -50,8 +50,7 @@ class Answering:
         """Answer a task that waits for a person."""
         info = await self._info(run_id)
         data = plain_answer(value)
-        wait = await self._wait(run_id, task_id)
-        if wait is not None and wait.kind == WaitKind.HUMAN.value:
+        for wait in await self._store.waits(run_id=run_id, task=task_id, kind=WaitKind.HUMAN.value):
             self._check(info, wait, data)
         entry = NewEntry(run_id, "answer", task_id, data, by, self._worker.clock.now())
         put, known = await self._store.put(entry)
@@ -76,15 +75,6 @@ class Answering:
         if schema:
             with suppress(GraphSetupError):  # without jsonschema, whoever drives the run checks it
                 check_schema(schema, msgspec.json.decode(data))
-
-    async def _wait(self, run_id: str, task_id: str) -> Wait | None:
-        last: Wait | None = None
-        while page := await self._store.waits(run_id=run_id, after=last):
-            for wait in page:
-                if wait.task == task_id:
-                    return wait
-            last = page[-1]
-        return None
 
     async def signal(self, run_id: str, name: str, payload: Any, by: str) -> None:
         """Send a signal to a run."""

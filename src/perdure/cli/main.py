@@ -26,6 +26,11 @@ COMMANDS = {
     "show": "Show where a run is, and what came of it.",
     "history": "Print the events of a run, a line each.",
     "resume": "Drive a run on to its end, and print its result.",
+    "waiting": "List what runs wait for: people, signals and times.",
+    "respond": "Answer a task that waits for a person.",
+    "signal": "Send a signal to a run.",
+    "pause": "Let a run stand still until it is resumed.",
+    "cancel": "End a run for good.",
     "verify": "Check that logs hold what was written.",
 }
 

@@ -50,8 +50,7 @@ class Answering:
         """Answer a task that waits for a person."""
         info = await self._info(run_id)
         data = plain_answer(value)
-        wait = await self._wait(run_id, task_id)
-        if wait is not None and wait.kind == WaitKind.HUMAN.value:
+        for wait in await self._store.waits(run_id=run_id, task=task_id, kind=WaitKind.HUMAN.value):
             self._check(info, wait, data)
         entry = NewEntry(run_id, "answer", task_id, data, by, self._worker.clock.now())
         put, known = await self._store.put(entry)
@@ -62,7 +61,7 @@ class Answering:
             raise AnswerRefused(
                 f"run {run_id!r}: no person is asked by task {task_id}: it isn't open (any more); `waiting` lists those that are"
             )
-        await self._worker.nudge(run_id)
+        await self._worker.nudge(run_id, info.graph)
 
     def _check(self, info: RunInfo, wait: Wait, data: bytes) -> None:
         """See to it that an answer fits its form, as far as that can be told here."""
@@ -76,15 +75,6 @@ class Answering:
         if schema:
             with suppress(GraphSetupError):  # without jsonschema, whoever drives the run checks it
                 check_schema(schema, msgspec.json.decode(data))
-
-    async def _wait(self, run_id: str, task_id: str) -> Wait | None:
-        last: Wait | None = None
-        while page := await self._store.waits(run_id=run_id, after=last):
-            for wait in page:
-                if wait.task == task_id:
-                    return wait
-            last = page[-1]
-        return None
 
     async def signal(self, run_id: str, name: str, payload: Any, by: str) -> None:
         """Send a signal to a run."""
@@ -104,7 +94,7 @@ class Answering:
         put, _ = await self._store.put(NewEntry(run_id, "signal", name, data, by, self._worker.clock.now()))
         if put == "over":
             raise AnswerRefused(f"run {run_id!r} is over, and takes no signal {name!r}")
-        await self._worker.nudge(run_id)
+        await self._worker.nudge(run_id, info.graph)
 
     async def request(
         self, run_id: str, verb: Literal["pause", "cancel"], by: str, reason: str, *, now: bool = False
@@ -120,7 +110,7 @@ class Answering:
         put, _ = await self._store.put(NewEntry(run_id, verb, "", data, by, self._worker.clock.now()))
         if put == "over":
             raise RunConflict(f"run {run_id!r} is over: it can't {verb}", run_id=run_id)
-        await self._worker.nudge(run_id)
+        await self._worker.nudge(run_id, info.graph)
 
     async def _cancel_idle(self, info: RunInfo, by: str, reason: str) -> None:
         """End a run that stands still; that needs no graph, only the end of its log."""

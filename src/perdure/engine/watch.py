@@ -37,6 +37,8 @@ class Watch:
         self._due_at: int | None = None
         self._known_due_at: int | None = None
         self._untold: list[str] = []
+        self._hurrying: asyncio.Task[None] | None = None
+        self._is_hurried = False
         self._looked_for_orphans = 0.0
 
     def begin(self) -> None:
@@ -45,9 +47,29 @@ class Watch:
 
     async def end(self) -> None:
         """Stop to look."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        for task in (self._task, self._hurrying):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+
+    def hurry(self) -> None:
+        """Look now for runs that are due; of many who say so, one does it for all."""
+        self._is_hurried = True
+        if self._hurrying is None or self._hurrying.done():
+            self._hurrying = asyncio.get_running_loop().create_task(self._hurry(), name="perdure-hurry")
+
+    async def _hurry(self) -> None:
+        worker = self._worker
+        while self._is_hurried:
+            self._is_hurried = False
+            try:
+                await self._claim_all(worker.drivable())
+            except StoreError as error:  # it is looked for again anyway
+                get_logger("perdure.engine").warning("runs can't be woken at once", error=str(error))
+
+    async def _claim_all(self, graphs: list[str]) -> None:
+        while await self._worker.claim_due(graphs) == CLAIM_PAGE:
+            pass
 
     def give_up(self) -> None:
         """Let those go on who wait for a change; there is none to come."""
@@ -109,8 +131,7 @@ class Watch:
         if has_changed:
             self._due_at = await worker.store.next_due(graphs)
         if self._due_at is not None and self._due_at <= worker.clock.now():
-            while await worker.claim_due(graphs) == CLAIM_PAGE:
-                pass
+            await self._claim_all(graphs)
             self._due_at = await worker.store.next_due(graphs)
 
     async def _claim_known(self, has_changed: bool) -> None:

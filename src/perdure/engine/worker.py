@@ -253,16 +253,17 @@ class Worker:
         claimed = await self.store.claim(
             self.owner, graphs=graphs, now=self.clock.now(), until=self.leases.until(), limit=CLAIM_PAGE
         )
-        for info in claimed:
-            mine = self.graphs.of(info)
-            assert mine is not None
-            try:
-                await self.resume(mine, info, self.deps_of(mine.graph, self.kept_deps(info.run_id)))
-            except StoreError:
-                raise
-            except Exception:  # a factory of dependencies; it is tried again when the lease has run out
-                self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
+        await asyncio.gather(*[self._resume_claimed(info) for info in claimed])
         return len(claimed)
+
+    async def _resume_claimed(self, info: RunInfo) -> None:
+        """Drive a claimed run; if that can't be done now, it is tried again when the lease has run out."""
+        mine = self.graphs.of(info)
+        assert mine is not None
+        try:
+            await self.resume(mine, info, self.deps_of(mine.graph, self.kept_deps(info.run_id)))
+        except Exception:  # the store's, or that of a factory of dependencies
+            self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
 
     async def claim_one(self, info: RunInfo, deps: Any = MISSING) -> bool:
         """Drive a run on if it is due and nobody else does; say whether that is so."""
@@ -331,26 +332,21 @@ class Worker:
 
     # --- what happens elsewhere ---
 
-    async def nudge(self, run_id: str) -> None:
+    async def nudge(self, run_id: str, graph: str) -> None:
         """See to it that what has come in for a run is taken up soon, if that can be done here."""
         driven = self.driven.get(run_id)
         if driven is not None:
             driven.driver.nudge()
             return
+        if self.recovers and graph in self.drivable():
+            self._watch.hurry()
+            return
         try:
-            info = await self.store.get(run_id)
-            if (
-                info is not None
-                and (self.recovers or run_id in self.known)
-                and info.graph in self.drivable_with(run_id)
-            ):
+            info = await self.store.get(run_id) if run_id in self.known else None
+            if info is not None:
                 await self.claim_one(info)
         except StoreError as error:  # what has come in is durable; whoever looks next takes it up
             self._log.warning("the run can't be woken at once", run=run_id, error=str(error))
-
-    def drivable_with(self, run_id: str) -> list[str]:
-        """Return the names of the graphs by which a run could be driven here."""
-        return self.graphs.names() if run_id in self.known else self.drivable()
 
     def change_of(self, run_id: str) -> asyncio.Future[Driven | None]:
         """Return what is done when something has changed about a run: what drives it, or has driven it, if that is here."""

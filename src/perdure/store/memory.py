@@ -283,6 +283,7 @@ class MemoryStore:
         self,
         *,
         run_id: str | None = None,
+        task: str | None = None,
         assignee: str | None = None,
         kind: str | None = None,
         limit: int = 100,
@@ -294,6 +295,7 @@ class MemoryStore:
             wait
             for wait in self._inboxes.waits()
             if (run_id is None or wait.run_id == run_id)
+            and (task is None or wait.task == task)
             and (assignee is None or wait.assignee == assignee)
             and (kind is None or wait.kind == kind)
             and (after is None or age(wait) > age(after))

@@ -378,6 +378,7 @@ class Store(Protocol):
         self,
         *,
         run_id: str | None = None,
+        task: str | None = None,
         assignee: str | None = None,
         kind: str | None = None,
         limit: int = 100,
@@ -387,6 +388,7 @@ class Store(Protocol):
 
         Args:
             run_id: only those of this run.
+            task: only that of this task, which takes no longer however many there are; it goes with ``run_id``.
             assignee: only those assigned so.
             kind: only those of this kind.
             limit: how many at most.

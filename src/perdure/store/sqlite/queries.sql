@@ -221,6 +221,20 @@ WHERE wait.run = (SELECT number FROM run WHERE run_id = ?7)
 ORDER BY wait.opened_at, run.run_id, wait.task
 LIMIT ?6;
 
+-- name: read_wait
+-- The same for one task of a run.
+SELECT run.run_id, wait.task, wait.node, wait.kind, wait.name, wait.title, wait.assignee, CAST(wait.schema AS BLOB),
+       wait.opened_at, wait.due_at, wait.path
+FROM wait
+JOIN run ON run.number = wait.run
+WHERE wait.run = (SELECT number FROM run WHERE run_id = ?7)
+  AND wait.task = ?8
+  AND (?1 IS NULL OR wait.assignee = ?1)
+  AND (?2 IS NULL OR wait.kind = ?2)
+  AND (wait.opened_at, run.run_id, wait.task) > (?3, ?4, ?5)
+ORDER BY wait.opened_at, run.run_id, wait.task
+LIMIT ?6;
+
 -- --- the inbox ---
 
 -- name: addressee

@@ -315,6 +315,7 @@ class SQLiteStore:
         self,
         *,
         run_id: str | None = None,
+        task: str | None = None,
         assignee: str | None = None,
         kind: str | None = None,
         limit: int = 100,
@@ -325,6 +326,8 @@ class SQLiteStore:
         parameters = (assignee, kind, *start, limit)
         if run_id is None:
             return await self._fetch("read_waits", parameters, rows.wait)
+        if task is not None:
+            return await self._fetch("read_wait", (*parameters, run_id, task), rows.wait)
         return await self._fetch("read_waits_of_run", (*parameters, run_id), rows.wait)
 
     async def mail(self, owner: Owner) -> Sequence[str]:

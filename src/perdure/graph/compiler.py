@@ -19,7 +19,7 @@ from perdure.graph.join import Join
 from perdure.graph.nodes import END_ID, AnyNode, EndNode, Fork, StartNode, is_destination
 from perdure.graph.parts import Parts
 from perdure.graph.paths import BroadcastItem, DestinationItem, EnterItem, LabelItem, MapItem, Path, TransformItem
-from perdure.graph.plan import DEFAULT_WINDOW, NodeKind, NodePlan, WaitKind, WaitPlan
+from perdure.graph.plan import DEFAULT_WINDOW, NO_SCHEMA, NodeKind, NodePlan, WaitKind, WaitPlan
 from perdure.graph.policies import StepPolicies
 from perdure.graph.router import Router
 from perdure.graph.step import Step
@@ -192,7 +192,7 @@ def _wait_plan(node: Wait[Any, Any, Any, Any]) -> WaitPlan:
         node.name,
         node.title if isinstance(node.title, str) else "",
         node.assignee if isinstance(node.assignee, str) else "",
-        schema=form_schema(node.form) if node.kind is WaitKind.HUMAN else None,
+        schema=form_schema(node.form) if node.kind is WaitKind.HUMAN else NO_SCHEMA,
         after=microseconds(where, after) if after is not None and not callable(after) else None,
         at=since_1970(where, at) if at is not None and not callable(at) else None,
         asks_code=node.asks_code,

@@ -26,8 +26,6 @@ from perdure.kernel.deciding import Deciding
 from perdure.kernel.results import Delivery, Failed, Parked, Result, Streaming, Succeeded, Yielded
 from perdure.kernel.run import Phase, Task
 
-_NULL = msgspec.Raw(b"null")
-
 
 def take_results(deciding: Deciding, results: Iterable[Result]) -> None:
     """Record results, in the order in which they came, and place what comes of them."""
@@ -93,7 +91,7 @@ def open_wait(deciding: Deciding, task: Task, parked: Parked | None = None) -> N
             wait.name,
             (parked.title if parked is not None else "") or wait.title,
             (parked.assignee if parked is not None else "") or wait.assignee,
-            wait.schema if wait.schema is not None else _NULL,
+            wait.schema,
             wait.at if due_at is None else due_at,
         )
     )

@@ -75,6 +75,19 @@ def test_an_unfinished_run_shows_live_tasks_with_paths_and_open_joins(perdure, d
     assert "orders[1]/ship" in out
 
 
+def test_a_run_is_explained_to_people_and_to_programs(perdure, db) -> None:
+    lines = perdure("explain", "left", "--db", db).out.splitlines()
+    assert lines[0].startswith("run left of graph orders is RUNNING at event ")
+    assert lines[1].startswith("  - nobody drives the run, and it is due")
+    assert lines[-1].endswith("join total waits for 1 of 2 (1 arrived): orders[1]/ship hasn't started")
+    data = perdure("explain", "left", "--db", db, "--json").data
+    assert [reason["reason"] for reason in data["reasons"]] == ["NotDriven", "ReadyToStart", "JoinWaits"]
+    assert data["reasons"][2]["pending"][0]["path"] == "orders[1]/ship"
+    failed = perdure("explain", "bad", "--db", db, "--json").data["reasons"][0]
+    assert (failed["reason"], failed["path"], failed["error"]["type"]) == ("Failed", "orders[1]/ship", "ValueError")
+    assert "the run has completed" in perdure("explain", "good", "--db", db).out
+
+
 def test_history_has_a_line_for_each_event(perdure, db) -> None:
     lines = perdure("history", "good", "--db", db).out.splitlines()
     events = perdure("history", "good", "--db", db, "--json").data
@@ -118,7 +131,7 @@ def test_damage_is_found_and_placed(perdure, db) -> None:
     assert perdure("show", "bad", "--db", db).code == 5
 
 
-@pytest.mark.parametrize("command", ["show", "history", "verify"])
+@pytest.mark.parametrize("command", ["show", "history", "verify", "explain"])
 def test_an_unknown_run_is_not_found(perdure, db, command) -> None:
     code, out, err = perdure(command, "nope", "--db", db)
     assert code == 3

@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": "Kill a run of a real graph half-way, and watch it go on.",
     "runs": "List the runs in a database, the newest first.",
     "show": "Show where a run is, and what came of it.",
+    "explain": "Say why a run makes no progress.",
     "history": "Print the events of a run, a line each.",
     "resume": "Drive a run on to its end, and print its result.",
     "verify": "Check that logs hold what was written.",

@@ -21,6 +21,7 @@ from perdure.engine.history import Recorded, read_history
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import new_run
 from perdure.engine.results import recorded_failure, recorded_outputs
+from perdure.engine.standstill import Explanation, Here, explain_run
 from perdure.engine.starting import Starting, create_run
 from perdure.engine.values import CodedValues
 from perdure.engine.waiting import Waiting
@@ -387,6 +388,22 @@ class Engine:
         """
         info = await self.get(run_id)
         return [recorded async for recorded in read_history(self._store, info)]
+
+    async def explain(self, run_id: str, *, limit: int = 20) -> Explanation:
+        """Return every reason for which a run makes no progress, the weightiest first.
+
+        Args:
+            run_id: the run.
+            limit: how many reasons of one kind are told.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        info = await self.get(run_id)
+        mine = self._worker.graphs.get(info.graph)
+        lacks = mine is not None and run_id not in self._worker.known and info.graph not in self._worker.drivable()
+        here = Here(mine.graph.plan if mine is not None else None, lacks)
+        return await explain_run(self._store, run_id, self._clock.now(), here, limit)
 
     def driven(self, run_id: str) -> Driven | None:
         """Return what drives a run in this process, or None."""

@@ -103,6 +103,33 @@ def test_history_has_a_line_for_each_event(perdure, db) -> None:
     assert perdure("history", "good", "--db", db, "--kind", "RunPaused", "--json").data == []
 
 
+def test_events_are_chosen_by_place_and_time(perdure, db) -> None:
+    def kinds(*options: str) -> list[str]:
+        return [event["kind"] for event in perdure("history", "good", "--db", db, "--json", *options).data]
+
+    assert kinds("--task", "orders[1]/ship") == ["NodeStarted", "NodeCompleted", "ReducerUpdated"]
+    assert kinds("--node", "total", "--from", "2") == ["ReducerUpdated", "ReducerUpdated", "JoinClosed"]
+    assert len(kinds("--from", "2", "--to", "4")) == 3
+    assert kinds("--since", "1h") == kinds() == kinds("--until", "2999-01-01")
+    assert kinds("--until", "1d") == kinds("--since", "2999-01-01T00:00:00Z") == []
+    code, _, err = perdure("history", "good", "--db", db, "--since", "soon")
+    assert code == 2
+    assert "'soon' is no time" in err
+
+
+def test_the_state_is_shown_as_it_was(perdure, db) -> None:
+    events = perdure("history", "good", "--db", db, "--json", "--node", "ship", "--kind", "NodeCompleted").data
+    assert [perdure("state", "good", "--at", str(event["seq"]), "--db", db).data["shipped"] for event in events] == [
+        1,
+        2,
+    ]
+    assert perdure("state", "good", "--db", db).data == perdure("show", "good", "--db", db, "--json").data["state"]
+    assert perdure("state", "good", "--at", "1", "--db", db).data == {"shipped": 0, "names": [], "log": []}
+    code, _, err = perdure("state", "good", "--at", "999", "--db", db)
+    assert code == 2
+    assert "events" in err
+
+
 def test_every_kind_of_event_has_words() -> None:
     assert set(_WORDS) == set(ev.AnyEvent.__args__)
 
@@ -131,7 +158,7 @@ def test_damage_is_found_and_placed(perdure, db) -> None:
     assert perdure("show", "bad", "--db", db).code == 5
 
 
-@pytest.mark.parametrize("command", ["show", "history", "verify", "explain"])
+@pytest.mark.parametrize("command", ["show", "history", "verify", "explain", "state"])
 def test_an_unknown_run_is_not_found(perdure, db, command) -> None:
     code, out, err = perdure(command, "nope", "--db", db)
     assert code == 3

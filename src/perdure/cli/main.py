@@ -26,6 +26,7 @@ COMMANDS = {
     "show": "Show where a run is, and what came of it.",
     "explain": "Say why a run makes no progress.",
     "history": "Print the events of a run, a line each.",
+    "state": "Print the state of a run as JSON, as it was after an event.",
     "resume": "Drive a run on to its end, and print its result.",
     "verify": "Check that logs hold what was written.",
 }

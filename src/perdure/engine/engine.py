@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from datetime import datetime, timedelta
 from os import PathLike
@@ -18,6 +18,8 @@ from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.driven import Driven
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded, read_history
+from perdure.engine.past import state_at
+from perdure.engine.places import ALL, Wanted, read_placed
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import new_run
 from perdure.engine.results import recorded_failure, recorded_outputs
@@ -379,15 +381,55 @@ class Engine:
         wanted = [Status(status).value for status in statuses]
         return await self._store.list(statuses=wanted, graph=graph, limit=limit, before=before)
 
-    async def history(self, run_id: str) -> Sequence[Recorded]:
-        """Return the events of a run, in order.
+    async def history(
+        self,
+        run_id: str,
+        *,
+        from_seq: int = 1,
+        to_seq: int | None = None,
+        kinds: Collection[str] = (),
+        task: str | None = None,
+        node: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Sequence[Recorded]:
+        """Return the events of a run, in order; with conditions those for which all of them hold.
+
+        Args:
+            run_id: the run.
+            from_seq: only events from this one on.
+            to_seq: only events up to this one.
+            kinds: only events of these kinds, by name, as ``"NodeFailed"``.
+            task: only events about this task, by its id or its path.
+            node: only events about this node.
+            since: only events from this time on.
+            until: only events up to this time.
 
         Raises:
             RunNotFound: there is no such run.
             StoreCorrupt: its log isn't what was written.
+            GraphSetupError: there is no such kind of event, or a time has no zone.
         """
         info = await self.get(run_id)
-        return [recorded async for recorded in read_history(self._store, info)]
+        first, last = time_of("since", since), time_of("until", until)
+        wanted = Wanted(from_seq, to_seq, kinds, task, node, first, last)
+        if wanted == ALL:
+            return [recorded async for recorded in read_history(self._store, info)]
+        return [recorded async for recorded, _ in read_placed(self._store, info, wanted)]
+
+    async def state_at(self, run_id: str, seq: int) -> Any:
+        """Return a copy of a run's state as it was once an event had been recorded.
+
+        It is of the graph's own type if this engine was given the graph the run was driven with; else objects come as dicts of
+        their fields, and all else as JSON has it.
+
+        Raises:
+            RunNotFound: there is no such run.
+            GraphRuntimeError: there is no such event.
+            StoreCorrupt: its log isn't what was written.
+        """
+        info = await self.get(run_id)
+        return await state_at(self._store, info, seq, self._worker.graphs.get(info.graph))
 
     async def explain(self, run_id: str, *, limit: int = 20) -> Explanation:
         """Return every reason for which a run makes no progress, the weightiest first.
@@ -477,3 +519,12 @@ def deadline_at(deadline: timedelta | datetime | None, clock: Clock) -> int | No
     if isinstance(deadline, timedelta):
         return clock.now() + microseconds("deadline", deadline)
     return since_1970("deadline", deadline)
+
+
+def time_of(name: str, time: datetime | None) -> int | None:
+    """Return a time in microseconds since 1970, if there is one.
+
+    Raises:
+        GraphSetupError: it has no time zone.
+    """
+    return since_1970(name, time) if time is not None else None

@@ -32,6 +32,18 @@ def test_runs_can_be_chosen(perdure, db) -> None:
     assert perdure("runs", "--db", db, "--graph", "other", "--json").data == []
 
 
+def test_runs_are_chosen_by_tag_and_time(perdure, db) -> None:
+    def chosen(*options: str) -> list[str]:
+        return [entry["run_id"] for entry in perdure("runs", "--db", db, "--json", *options).data]
+
+    assert chosen("--tag", "team=a b") == chosen("--tag", "team=a b", "--tag", "size=1") == ["good"]
+    assert chosen("--tag", "team=a") == chosen("--tag", "team=a b", "--tag", "size=2") == []
+    assert chosen("--since", "1h") == chosen("--before", "2999-01-01") == ["left", "bad", "good"]
+    assert chosen("--since", "2999-01-01") == chosen("--before", "1h") == []
+    assert perdure("runs", "--db", db, "--json", "--tag", "size=1").data[0]["tags"] == {"team": "a b", "size": "1"}
+    assert perdure("runs", "--db", db, "--tag", "team").code == 2
+
+
 def test_the_database_is_named_by_the_environment(perdure, db, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PERDURE_DB", str(db))
     assert perdure("runs").code == 0

@@ -172,7 +172,7 @@ class Engine:
             by: who starts the run, for the record.
             durability: another mode than the engine's.
             deadline: how long the run may take, or until when; it fails with ``DeadlineExceeded`` if it isn't over then.
-            tags: texts by which the run can be told apart, for the record.
+            tags: texts by which the run can be found; see :meth:`list`.
 
         Raises:
             RunConflict: the id is taken by a run of another graph or with other inputs.
@@ -366,20 +366,31 @@ class Engine:
         *,
         statuses: Sequence[Status | str] = (),
         graph: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        since: datetime | None = None,
         limit: int = 100,
-        before: int | None = None,
+        before: datetime | int | None = None,
     ) -> Sequence[RunInfo]:
         """Return runs, the newest first.
 
         Args:
             statuses: only runs in one of these.
             graph: only runs of the graph with this name.
+            tags: only runs that were started with all of these.
+            since: only runs created at this time or later.
             limit: how many at most.
-            before: only runs created before this time, in microseconds since 1970.
+            before: only runs created before this time; also as ``created_at`` has it, to turn pages.
+
+        Raises:
+            GraphSetupError: a time has no zone.
         """
         self._check_open()
         wanted = [Status(status).value for status in statuses]
-        return await self._store.list(statuses=wanted, graph=graph, limit=limit, before=before)
+        last = before if isinstance(before, int) else time_of("before", before)
+        first = time_of("since", since)
+        return await self._store.list(
+            statuses=wanted, graph=graph, limit=limit, before=last, since=first, tags=tags or {}
+        )
 
     async def history(
         self,

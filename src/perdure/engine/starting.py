@@ -86,6 +86,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         owner=worker.owner,
         lease_until=worker.leases.until(),
         opened=first_waits(run, decision.events, rows[0].ts),
+        tags=starting.tags,
     )
     info, created = await worker.store.create(new)
     if created:

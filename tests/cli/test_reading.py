@@ -142,6 +142,29 @@ def test_the_state_is_shown_as_it_was(perdure, db) -> None:
     assert "events" in err
 
 
+def test_a_timeline_is_shown_to_people_and_to_programs(perdure, db) -> None:
+    out = perdure("timeline", "good", "--db", db).out
+    for heading in ("Batches", "Attempts, the longest first", "Joins", "Critical path", "What would have to be faster"):
+        assert f"\n{heading}\n" in out
+    data = perdure("timeline", "good", "--db", db, "--json").data
+    assert [(batch["path"], batch["size"], batch["tasks"]) for batch in data["batches"]] == [("orders", 2, 2)]
+    assert [one["path"] for one in data["attempts"]] == ["orders[0]/ship", "orders[1]/ship"]
+    left = perdure("timeline", "left", "--db", db, "--json").data
+    assert (left["ended_at"], left["batches"][0]["ended_at"]) == (None, None)
+
+
+def test_two_runs_are_shown_side_by_side(perdure, db) -> None:
+    data = perdure("diff", "good", "bad", "--db", db, "--json").data
+    assert data["same_graph"] is True
+    differs = {task["path"]: task["differs"] for task in data["differing"]}
+    assert differs["orders[1]/ship"] == ["outcome", "output"]
+    out = perdure("diff", "good", "bad", "--db", db).out
+    assert "tasks and joins are the same" in out
+    assert "completed, 3" in out
+    assert "0 differ" in perdure("diff", "good", "good", "--db", db).out
+    assert perdure("diff", "good", "nope", "--db", db).code == 3
+
+
 def test_every_kind_of_event_has_words() -> None:
     assert set(_WORDS) == set(ev.AnyEvent.__args__)
 
@@ -170,7 +193,7 @@ def test_damage_is_found_and_placed(perdure, db) -> None:
     assert perdure("show", "bad", "--db", db).code == 5
 
 
-@pytest.mark.parametrize("command", ["show", "history", "verify", "explain", "state"])
+@pytest.mark.parametrize("command", ["show", "history", "verify", "explain", "state", "timeline"])
 def test_an_unknown_run_is_not_found(perdure, db, command) -> None:
     code, out, err = perdure(command, "nope", "--db", db)
     assert code == 3

@@ -27,6 +27,8 @@ COMMANDS = {
     "explain": "Say why a run makes no progress.",
     "history": "Print the events of a run, a line each.",
     "state": "Print the state of a run as JSON, as it was after an event.",
+    "timeline": "Print when everything in a run began and ended, and what would have to be faster.",
+    "diff": "Print in what two runs differ.",
     "resume": "Drive a run on to its end, and print its result.",
     "verify": "Check that logs hold what was written.",
 }

@@ -25,6 +25,7 @@ from perdure.engine.registered import new_run
 from perdure.engine.results import recorded_failure, recorded_outputs
 from perdure.engine.standstill import Explanation, Here, explain_run
 from perdure.engine.starting import Starting, create_run
+from perdure.engine.timeline import RunDiff, Timeline, diff_runs, timeline_of
 from perdure.engine.values import CodedValues
 from perdure.engine.waiting import Waiting
 from perdure.engine.worker import Worker
@@ -457,6 +458,26 @@ class Engine:
         lacks = mine is not None and run_id not in self._worker.known and info.graph not in self._worker.drivable()
         here = Here(mine.graph.plan if mine is not None else None, lacks)
         return await explain_run(self._store, run_id, self._clock.now(), here, limit)
+
+    async def timeline(self, run_id: str) -> Timeline:
+        """Return when the batches, attempts, joins and waits of a run began and ended, and its critical path.
+
+        Raises:
+            RunNotFound: there is no such run.
+            StoreCorrupt: its log isn't what was written.
+        """
+        self._check_open()
+        return await timeline_of(self._store, run_id, self._clock.now())
+
+    async def diff(self, run_a: str, run_b: str) -> RunDiff:
+        """Return two runs side by side, aligned by the ids of their tasks.
+
+        Raises:
+            RunNotFound: there is no such run.
+            StoreCorrupt: a log isn't what was written.
+        """
+        self._check_open()
+        return await diff_runs(self._store, run_a, run_b)
 
     def driven(self, run_id: str) -> Driven | None:
         """Return what drives a run in this process, or None."""

@@ -11,10 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples import EXAMPLES
-from perdure.engine.inspect import inspect_run
+from perdure.engine.history import read_history
+from perdure.engine.inspect import find, inspect_run, stored_plan
 from perdure.engine.standstill import LogUnreadable, NotDriven, explain_run
 from perdure.engine.timeline import Timeline, diff_runs, timeline_of
+from perdure.engine.untyped import NoValues
+from perdure.kernel.progress import Progress
 from perdure.kernel.reasons import Completed, JoinWaits
+from perdure.kernel.run import Run
 from perdure.store.memory import MemoryStore
 from property.test_fold_laws import blocks, cut, whole
 from random_graphs import Tally, build
@@ -36,6 +40,21 @@ def check_timeline(timeline: Timeline) -> None:
         assert span.batch in outer or not span.batch
 
 
+async def check_progress(store: MemoryStore) -> None:
+    """Check that after each event every batch is somewhere between its beginning and its end, and at the end done."""
+    info = await find(store, "run")
+    progress = Progress(Run(await stored_plan(store, info), "run", NoValues()))
+    async for recorded in read_history(store, info):
+        progress.take(recorded.event)
+        if progress.run.fresh or progress.run.arrivals:
+            continue  # in the midst of a commit
+        for batch in progress.picture().batches:
+            assert 0 <= batch.done <= batch.opened
+            assert batch.size is None or batch.opened <= batch.size
+    ran_to_its_end = not progress.run.tasks
+    assert all(batch.is_done for batch in progress.picture().batches) or not ran_to_its_end
+
+
 async def check_run(store: MemoryStore, commits: int) -> None:
     """Check what is told of a run that is complete, and of its beginning."""
     complete = await timeline_of(store, "run", 1 << 60)
@@ -46,6 +65,7 @@ async def check_run(store: MemoryStore, commits: int) -> None:
     assert len(complete.batches) == history["ForkOpened"]
     assert all(batch.ended_at is not None for batch in complete.batches)
     assert isinstance((await explain_run(store, "run", 1 << 60)).cause, Completed)
+    await check_progress(store)
     prefix = cut(store, commits)
     await prefix.open()
     part = await timeline_of(prefix, "run", 1 << 60)

@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": "Kill a run of a real graph half-way, and watch it go on.",
     "runs": "List the runs in a database, the newest first.",
     "show": "Show where a run is, and what came of it.",
+    "watch": "Show how far a run is, until it is over.",
     "explain": "Say why a run makes no progress.",
     "history": "Print the events of a run, a line each.",
     "state": "Print the state of a run as JSON, as it was after an event.",

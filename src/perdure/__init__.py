@@ -6,6 +6,8 @@ from perdure.engine.engine import Engine
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded
 from perdure.engine.logging import add_attempt
+from perdure.engine.standstill import Explanation
+from perdure.engine.timeline import RunDiff, Timeline
 from perdure.errors import (
     CodecError,
     Fenced,
@@ -66,6 +68,7 @@ __all__ = [
     "Decision",
     "EndNode",
     "Engine",
+    "Explanation",
     "Fenced",
     "Fork",
     "Graph",
@@ -87,6 +90,7 @@ __all__ = [
     "ReducerFunction",
     "RunCancelled",
     "RunConflict",
+    "RunDiff",
     "RunError",
     "RunFailed",
     "RunHandle",
@@ -110,6 +114,7 @@ __all__ = [
     "StoreReadOnly",
     "StoreTooNew",
     "StoreUnsupported",
+    "Timeline",
     "TypeExpression",
     "__version__",
     "add",

@@ -178,7 +178,7 @@ class JsonLines:
         """Write how far the run is, if that isn't what it was."""
         import msgspec  # noqa: PLC0415
 
-        known = {"run_id": info.run_id, "status": info.status, "events": info.last_seq, "error": info.error or None}
+        known = {"run_id": info.run_id, "status": info.status, "error": info.error or None}
         data = msgspec.json.encode({**known, **msgspec.to_builtins(picture)})
         if data != self._last:
             self._last = data
@@ -216,7 +216,7 @@ def tree_of(info: RunInfo, picture: Picture, now: int) -> Tree:
 
     until = info.updated_at if Status(info.status) in OVER else now
     head = Text.assemble((info.run_id, "bold"), f"  {info.graph}  ", (info.status, COLOURS.get(info.status, "")))
-    head.append(f"  event {info.last_seq}, {duration(max(0, until - info.created_at))}")
+    head.append(f"  event {picture.seq}, {duration(max(0, until - info.created_at))}")
     tree = Tree(head)
     if info.error:
         tree.add(Text(info.error, style="red"))

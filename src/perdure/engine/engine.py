@@ -173,12 +173,13 @@ class Engine:
             by: who starts the run, for the record.
             durability: another mode than the engine's.
             deadline: how long the run may take, or until when; it fails with ``DeadlineExceeded`` if it isn't over then.
-            tags: texts by which the run can be found; see :meth:`list`.
+            tags: texts by which the run can be found; see :meth:`list`. Names and texts have 1 to 200 printable characters.
 
         Raises:
             RunConflict: the id is taken by a run of another graph or with other inputs.
             CodecError: the inputs or the state can't be stored.
             GraphSetupError: an argument is of a wrong type.
+            InvalidIdentifier: the id or a tag can't be one.
             StoreError: the store can't be used.
         """
         self._check_open()
@@ -188,7 +189,7 @@ class Engine:
         given = self._worker.deps_of(graph, deps)
         mode = durability or self._durability
         starting = Starting(
-            run_id, inputs, state, given, by, mode, deadline_at(deadline, self._clock), dict(tags or {})
+            run_id, inputs, state, given, by, mode, deadline_at(deadline, self._clock), checked_tags(tags or {})
         )
         info, digest, created = await self._worker.see_through(create_run(self._worker, mine, starting))
         if not created:
@@ -538,6 +539,15 @@ class Engine:
 def new_run_id() -> str:
     """Return an id that no other run has."""
     return secrets.token_hex(8)
+
+
+def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags that can be stored and found again.
+
+    Raises:
+        InvalidIdentifier: a name or a text is empty, too long, or holds a character that can't be printed.
+    """
+    return {checked_identifier("name of a tag", name): checked_identifier("tag", text) for name, text in tags.items()}
 
 
 def deadline_at(deadline: timedelta | datetime | None, clock: Clock) -> int | None:

@@ -58,10 +58,12 @@ class Picture(msgspec.Struct, frozen=True):
     """How far a run is.
 
     Attributes:
+        seq: up to which event it was followed.
         batches: those with something left in them, and the last few that are done, in the order in which they were opened.
         tasks: the live tasks that are in none.
     """
 
+    seq: int
     batches: tuple[BatchProgress, ...]
     tasks: tuple[LoneTask, ...]
 
@@ -125,7 +127,9 @@ class Progress:
             batch.done = batch.opened - len(arms[id_])
             batch.is_done = batch.done == batch.opened and self._instances[id_].feed is None
         self._forget()
-        return Picture(tuple(self._batches.values()), tuple(_lone(task) for task in sorted(alone, key=_place)))
+        return Picture(
+            self.run.seq, tuple(self._batches.values()), tuple(_lone(task) for task in sorted(alone, key=_place))
+        )
 
     def _forget(self) -> None:
         """Let batches go that are done: inner ones, and outer ones of long ago."""

@@ -6,6 +6,8 @@ from perdure.engine.engine import Engine
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded
 from perdure.engine.logging import add_attempt
+from perdure.engine.standstill import Explanation
+from perdure.engine.timeline import RunDiff, Timeline
 from perdure.engine.waiting import Waiting
 from perdure.errors import (
     AnswerRefused,
@@ -89,6 +91,7 @@ __all__ = [
     "EndNode",
     "Engine",
     "Escalate",
+    "Explanation",
     "Failure",
     "Fenced",
     "Fork",
@@ -116,6 +119,7 @@ __all__ = [
     "Router",
     "RunCancelled",
     "RunConflict",
+    "RunDiff",
     "RunError",
     "RunFailed",
     "RunHandle",
@@ -142,6 +146,7 @@ __all__ = [
     "StoreReadOnly",
     "StoreTooNew",
     "StoreUnsupported",
+    "Timeline",
     "TypeExpression",
     "Wait",
     "Waiting",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from datetime import datetime, timedelta
 from os import PathLike
@@ -18,10 +18,14 @@ from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.driven import Driven
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded, read_history
+from perdure.engine.past import state_at
+from perdure.engine.places import ALL, Wanted, read_placed
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import new_run
 from perdure.engine.results import recorded_failure, recorded_outputs
+from perdure.engine.standstill import Explanation, Here, explain_run
 from perdure.engine.starting import Starting, create_run
+from perdure.engine.timeline import RunDiff, Timeline, diff_runs, timeline_of
 from perdure.engine.values import CodedValues
 from perdure.engine.waiting import Waiting
 from perdure.engine.worker import Worker
@@ -169,12 +173,13 @@ class Engine:
             by: who starts the run, for the record.
             durability: another mode than the engine's.
             deadline: how long the run may take, or until when; it fails with ``DeadlineExceeded`` if it isn't over then.
-            tags: texts by which the run can be told apart, for the record.
+            tags: texts by which the run can be found; see :meth:`list`. Names and texts have 1 to 200 printable characters.
 
         Raises:
             RunConflict: the id is taken by a run of another graph or with other inputs.
             CodecError: the inputs or the state can't be stored.
             GraphSetupError: an argument is of a wrong type.
+            InvalidIdentifier: the id or a tag can't be one.
             StoreError: the store can't be used.
         """
         self._check_open()
@@ -184,7 +189,15 @@ class Engine:
         given, is_given = self._worker.deps_of(graph, deps), not isinstance(deps, Missing)
         mode = durability or self._durability
         starting = Starting(
-            run_id, inputs, state, given, by, mode, deadline_at(deadline, self._clock), dict(tags or {}), is_given
+            run_id,
+            inputs,
+            state,
+            given,
+            by,
+            mode,
+            deadline_at(deadline, self._clock),
+            checked_tags(tags or {}),
+            is_given,
         )
         info, digest, created = await self._worker.see_through(create_run(self._worker, mine, starting))
         if not created:
@@ -366,30 +379,117 @@ class Engine:
         *,
         statuses: Sequence[Status | str] = (),
         graph: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        since: datetime | None = None,
         limit: int = 100,
-        before: int | None = None,
+        before: datetime | int | None = None,
     ) -> Sequence[RunInfo]:
         """Return runs, the newest first.
 
         Args:
             statuses: only runs in one of these.
             graph: only runs of the graph with this name.
+            tags: only runs that were started with all of these.
+            since: only runs created at this time or later.
             limit: how many at most.
-            before: only runs created before this time, in microseconds since 1970.
+            before: only runs created before this time; also as ``created_at`` has it, to turn pages.
+
+        Raises:
+            GraphSetupError: a time has no zone.
         """
         self._check_open()
         wanted = [Status(status).value for status in statuses]
-        return await self._store.list(statuses=wanted, graph=graph, limit=limit, before=before)
+        last = before if isinstance(before, int) else time_of("before", before)
+        first = time_of("since", since)
+        return await self._store.list(
+            statuses=wanted, graph=graph, limit=limit, before=last, since=first, tags=tags or {}
+        )
 
-    async def history(self, run_id: str) -> Sequence[Recorded]:
-        """Return the events of a run, in order.
+    async def history(
+        self,
+        run_id: str,
+        *,
+        from_seq: int = 1,
+        to_seq: int | None = None,
+        kinds: Collection[str] = (),
+        task: str | None = None,
+        node: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Sequence[Recorded]:
+        """Return the events of a run, in order; with conditions those for which all of them hold.
+
+        Args:
+            run_id: the run.
+            from_seq: only events from this one on.
+            to_seq: only events up to this one.
+            kinds: only events of these kinds, by name, as ``"NodeFailed"``.
+            task: only events about this task, by its id or its path.
+            node: only events about this node.
+            since: only events from this time on.
+            until: only events up to this time.
+
+        Raises:
+            RunNotFound: there is no such run.
+            StoreCorrupt: its log isn't what was written.
+            GraphSetupError: there is no such kind of event, or a time has no zone.
+        """
+        info = await self.get(run_id)
+        first, last = time_of("since", since), time_of("until", until)
+        wanted = Wanted(from_seq, to_seq, kinds, task, node, first, last)
+        if wanted == ALL:
+            return [recorded async for recorded in read_history(self._store, info)]
+        return [recorded async for recorded, _ in read_placed(self._store, info, wanted)]
+
+    async def state_at(self, run_id: str, seq: int) -> Any:
+        """Return a copy of a run's state as it was once an event had been recorded.
+
+        It is of the graph's own type if this engine was given the graph the run was driven with; else objects come as dicts of
+        their fields, and all else as JSON has it.
+
+        Raises:
+            RunNotFound: there is no such run.
+            GraphRuntimeError: there is no such event.
+            StoreCorrupt: its log isn't what was written.
+        """
+        info = await self.get(run_id)
+        return await state_at(self._store, info, seq, self._worker.graphs.get(info.graph))
+
+    async def explain(self, run_id: str, *, limit: int = 20) -> Explanation:
+        """Return every reason for which a run makes no progress, the weightiest first.
+
+        Args:
+            run_id: the run.
+            limit: how many reasons of one kind are told.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        info = await self.get(run_id)
+        mine = self._worker.graphs.get(info.graph)
+        lacks = mine is not None and run_id not in self._worker.known and info.graph not in self._worker.drivable()
+        here = Here(mine.graph.plan if mine is not None else None, lacks)
+        return await explain_run(self._store, run_id, self._clock.now(), here, limit)
+
+    async def timeline(self, run_id: str) -> Timeline:
+        """Return when the batches, attempts, joins and waits of a run began and ended, and its critical path.
 
         Raises:
             RunNotFound: there is no such run.
             StoreCorrupt: its log isn't what was written.
         """
-        info = await self.get(run_id)
-        return [recorded async for recorded in read_history(self._store, info)]
+        self._check_open()
+        return await timeline_of(self._store, run_id, self._clock.now())
+
+    async def diff(self, run_a: str, run_b: str) -> RunDiff:
+        """Return two runs side by side, aligned by the ids of their tasks.
+
+        Raises:
+            RunNotFound: there is no such run.
+            StoreCorrupt: a log isn't what was written.
+        """
+        self._check_open()
+        return await diff_runs(self._store, run_a, run_b)
 
     def driven(self, run_id: str) -> Driven | None:
         """Return what drives a run in this process, or None."""
@@ -463,6 +563,15 @@ def new_run_id() -> str:
     return secrets.token_hex(8)
 
 
+def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags that can be stored and found again.
+
+    Raises:
+        InvalidIdentifier: a name or a text is empty, too long, or holds a character that can't be printed.
+    """
+    return {checked_identifier("name of a tag", name): checked_identifier("tag", text) for name, text in tags.items()}
+
+
 def deadline_at(deadline: timedelta | datetime | None, clock: Clock) -> int | None:
     """Return when a run has to be over, in microseconds since 1970.
 
@@ -474,3 +583,12 @@ def deadline_at(deadline: timedelta | datetime | None, clock: Clock) -> int | No
     if isinstance(deadline, timedelta):
         return clock.now() + microseconds("deadline", deadline)
     return since_1970("deadline", deadline)
+
+
+def time_of(name: str, time: datetime | None) -> int | None:
+    """Return a time in microseconds since 1970, if there is one.
+
+    Raises:
+        GraphSetupError: it has no time zone.
+    """
+    return since_1970(name, time) if time is not None else None

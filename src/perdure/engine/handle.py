@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure.engine.driven import Driven
+from perdure.engine.standstill import Explanation
 from perdure.engine.waiting import Waiting
 from perdure.kernel.state.tree import thaw
 from perdure.kernel.status import OVER, Status
@@ -149,6 +150,10 @@ class RunHandle(Generic[OutputT]):
             RunConflict: it is over.
         """
         await self._engine.cancel(self._run_id, by=by, reason=reason)
+
+    async def explain(self, *, limit: int = 20) -> Explanation:
+        """Return every reason for which the run makes no progress; see :meth:`Engine.explain`."""
+        return await self._engine.explain(self._run_id, limit=limit)
 
     async def state(self) -> Any:
         """Return a copy of the run's committed state."""

@@ -89,6 +89,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         owner=worker.owner if run.status is not Status.FAILED else None,
         lease_until=worker.leases.until(),
         opened=first_waits(run, decision.events, rows[0].ts),
+        tags=starting.tags,
     )
     info, created = await worker.store.create(new)
     if created:

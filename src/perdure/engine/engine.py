@@ -453,7 +453,7 @@ class Engine:
             StoreCorrupt: its log isn't what was written.
         """
         info = await self.get(run_id)
-        return await state_at(self._store, info, seq, self._worker.graphs.get(info.graph))
+        return await state_at(self._store, info, seq, self._worker.graphs.of(info))
 
     async def explain(self, run_id: str, *, limit: int = 20) -> Explanation:
         """Return every reason for which a run makes no progress, the weightiest first.
@@ -466,7 +466,7 @@ class Engine:
             RunNotFound: there is no such run.
         """
         info = await self.get(run_id)
-        mine = self._worker.graphs.get(info.graph)
+        mine = self._worker.graphs.of(info)
         lacks = mine is not None and run_id not in self._worker.known and info.graph not in self._worker.drivable()
         here = Here(mine.graph.plan if mine is not None else None, lacks)
         return await explain_run(self._store, run_id, self._clock.now(), here, limit)

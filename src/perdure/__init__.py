@@ -3,6 +3,7 @@
 from perdure.codec.registry import tagged, upcast, versioned
 from perdure.engine import local as _local
 from perdure.engine.engine import Engine
+from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded
 from perdure.engine.logging import add_attempt
@@ -49,6 +50,7 @@ from perdure.graph.builder import GraphBuilder
 from perdure.graph.decision import Decision
 from perdure.graph.graph import Graph
 from perdure.graph.group import Group
+from perdure.graph.iteration import EndMarker, ErrorMarker, GraphTask, GraphTaskRequest
 from perdure.graph.join import (
     Join,
     ReduceFirstValue,
@@ -82,8 +84,10 @@ __all__ = [
     "CrashLoop",
     "DeadlineExceeded",
     "Decision",
+    "EndMarker",
     "EndNode",
     "Engine",
+    "ErrorMarker",
     "Escalate",
     "Failure",
     "Fenced",
@@ -91,8 +95,11 @@ __all__ = [
     "Graph",
     "GraphBuilder",
     "GraphBuildingError",
+    "GraphRun",
     "GraphRuntimeError",
     "GraphSetupError",
+    "GraphTask",
+    "GraphTaskRequest",
     "GraphValidationError",
     "Group",
     "InvalidIdentifier",

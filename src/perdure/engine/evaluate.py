@@ -116,6 +116,16 @@ class Flows:
             await evaluation.follow(flow, value, node, 0)
         return evaluation.outcome()
 
+    async def evaluate_arrival(self, target: str, value: Any, context: Context, values: Values) -> Evaluated:
+        """Decide the ways on of a value that is put at a node: through a decision, or into a group.
+
+        Raises:
+            Exception: as for :meth:`evaluate`.
+        """
+        evaluation = _Evaluation(self, target, context, values)
+        await evaluation.follow(Leaf(target), value, "", 0)
+        return evaluation.outcome()
+
     async def evaluate_item(self, spread: Spread, item: Any, by: str, context: Context, values: Values) -> Route | None:
         """Decide the way of one item of a stream behind its map."""
         if self._decides_nothing(spread.then):

@@ -47,6 +47,7 @@ from perdure.errors import (
 )
 from perdure.failure import Failure
 from perdure.graph.builder import GraphBuilder
+from perdure.graph.class_node import BaseNode, End, GraphRunContext, JoinNode, StepNode
 from perdure.graph.decision import Decision
 from perdure.graph.graph import Graph
 from perdure.graph.group import Group
@@ -79,11 +80,13 @@ __all__ = [
     "NOT_DONE",
     "Answer",
     "AnswerRefused",
+    "BaseNode",
     "CodecError",
     "ConvergenceWarning",
     "CrashLoop",
     "DeadlineExceeded",
     "Decision",
+    "End",
     "EndMarker",
     "EndNode",
     "Engine",
@@ -96,6 +99,7 @@ __all__ = [
     "GraphBuilder",
     "GraphBuildingError",
     "GraphRun",
+    "GraphRunContext",
     "GraphRuntimeError",
     "GraphSetupError",
     "GraphTask",
@@ -104,6 +108,7 @@ __all__ = [
     "Group",
     "InvalidIdentifier",
     "Join",
+    "JoinNode",
     "MaxStepsError",
     "MemoryStore",
     "NoResult",
@@ -133,6 +138,7 @@ __all__ = [
     "Status",
     "Step",
     "StepContext",
+    "StepNode",
     "StepTimeout",
     "StoreClosed",
     "StoreCorrupt",

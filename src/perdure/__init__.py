@@ -2,6 +2,7 @@
 
 from perdure.codec.registry import tagged, upcast, versioned
 from perdure.engine import local as _local
+from perdure.engine.batches import Batch, Batches
 from perdure.engine.engine import Engine
 from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
@@ -81,6 +82,8 @@ __all__ = [
     "Answer",
     "AnswerRefused",
     "BaseNode",
+    "Batch",
+    "Batches",
     "CodecError",
     "ConvergenceWarning",
     "CrashLoop",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from inspect import iscoroutinefunction
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -22,6 +23,7 @@ from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded, read_history
 from perdure.engine.iterating import iterate_on_store
+from perdure.engine.publish import OnEvent, follow
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import new_run
 from perdure.engine.results import recorded_failure, recorded_outputs
@@ -32,6 +34,7 @@ from perdure.engine.waiting import Waiting
 from perdure.engine.worker import Worker
 from perdure.errors import (
     GraphRuntimeError,
+    GraphSetupError,
     RunCancelled,
     RunConflict,
     RunInterrupted,
@@ -72,12 +75,24 @@ class Engine:
         recover: bool,
         durability: Durability,
         clock: Clock,
+        on_event: OnEvent | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._durability: Durability = durability
         self._plans: dict[str, asyncio.Task[None]] = {}
-        self._worker = Worker(store, clock, graphs, deps=deps, deps_for=deps_for, pools=executors, recovers=recover)
+        if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
+            raise GraphSetupError(f"on_event={on_event!r:.80} is no plain function of a run id and an event")
+        self._worker = Worker(
+            store,
+            clock,
+            graphs,
+            deps=deps,
+            deps_for=deps_for,
+            pools=executors,
+            recovers=recover,
+            on_event=(on_event,) if on_event is not None else (),
+        )
         self._answering = Answering(self._worker)
 
     @classmethod
@@ -92,6 +107,7 @@ class Engine:
         recover: bool = True,
         durability: Durability = "sync",
         clock: Clock | None = None,
+        on_event: OnEvent | None = None,
     ) -> Engine:
         """Return an engine, to be entered with ``async with``.
 
@@ -105,6 +121,9 @@ class Engine:
             durability: ``"sync"`` makes every decision durable before anything is done about it; ``"async"`` and
                 ``"exit"`` are faster and may lose the last events of a run in a crash.
             clock: another clock, for tests.
+            on_event: called with the id of a run and a ``Recorded`` event, once for each that this engine commits, when it is
+                durable. It is called between the steps of runs, so it has to return at once; if it raises, that is logged
+                and it isn't called any more.
 
         Raises:
             GraphBuildingError: values of a graph can't be stored.
@@ -119,6 +138,7 @@ class Engine:
             recover=recover,
             durability=durability,
             clock=clock or SystemClock(),
+            on_event=on_event,
         )
 
     # --- life ---
@@ -455,6 +475,11 @@ class Engine:
         """
         info = await self.get(run_id)
         return [recorded async for recorded in read_history(self._store, info)]
+
+    def follow(self, info: RunInfo, from_seq: int) -> AsyncGenerator[Recorded]:
+        """Return the events of a run from a seq on, and those to come; what ``handle.events()`` iterates over."""
+        self._check_open()
+        return follow(self._worker, info, from_seq)
 
     def driven(self, run_id: str) -> Driven | None:
         """Return what drives a run in this process, or None."""

@@ -72,6 +72,7 @@ async def iterate_on_store(
     await engine.begin(graph, starting)
     driven = engine.driven(run_id)
     while driven is None:
+        change = engine.change_of(run_id)
         info = await engine.get(run_id)
         if Status(info.status) in OVER | {Status.PAUSED, Status.STALLED}:
             [output, *_] = await engine.recorded_outputs(info)
@@ -85,7 +86,7 @@ async def iterate_on_store(
                 run_id=run_id,
             )
         else:
-            driven = await engine.change_of(run_id)
+            driven = await engine.changed(run_id, change)
     if driven.driver.steps is not steps:
         raise RunConflict(
             f"run {run_id!r} is driven already, so it can't be stepped through: wait for it, or begin another one",

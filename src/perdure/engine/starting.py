@@ -77,7 +77,16 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
     run_id = starting.run_id
     run, decision, drives = _first_decision(worker, mine, starting, values, started)
     position = Position(0, chain_start(run_id, graph.name), 0)
-    journal = Journal(worker.store, run_id, worker.epoch, position, worker.clock, values.blobs, starting.durability)
+    journal = Journal(
+        worker.store,
+        run_id,
+        worker.epoch,
+        position,
+        worker.clock,
+        values.blobs,
+        starting.durability,
+        worker.publisher.publish,
+    )
     rows = journal.rows(decision.events)
     new = NewRun(
         run_id=run_id,
@@ -97,6 +106,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
     if created:
         values.blobs.save()
         first = decision if drives else None
+        worker.publisher.publish(run_id, rows)
         worker.drive(run, mine, values, journal, starting.deps, first, is_given=starting.is_given, steps=starting.steps)
     return info, digest, created
 

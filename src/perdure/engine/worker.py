@@ -8,7 +8,7 @@ looking (``watch.py``): whether runs are due, whether something came in for thos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from perdure.engine.journal import Journal
 from perdure.engine.leases import CLAIM_PAGE, Leases
 from perdure.engine.logging import get_logger
 from perdure.engine.owner import appear, disappear, is_provably_dead
+from perdure.engine.publish import OnEvent, Publisher
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import Registered, new_run, registered
 from perdure.engine.steps import Steps
@@ -51,6 +52,7 @@ class Worker:
         driven: the runs it drives now, by id.
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
+        publisher: what tells others what is committed here.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Worker:
         deps_for: Mapping[str, Callable[[], Any]],
         pools: Mapping[str, Pool],
         recovers: bool,
+        on_event: Sequence[OnEvent] = (),
     ) -> None:
         self.store = store
         self.clock = clock
@@ -73,6 +76,7 @@ class Worker:
         self.driven: dict[str, Driven] = {}
         self.known: dict[str, tuple[str, Any]] = {}
         self.is_open = False
+        self.publisher = Publisher(on_event)
         self.recovers = recovers
         self._deps = deps
         self._deps_for = dict(deps_for)
@@ -323,7 +327,16 @@ class Worker:
             )
         run = new_run(graph, info.run_id, values)
         position = await rebuild(self.store, info, run, values.blobs)
-        journal = Journal(self.store, info.run_id, info.epoch, position, self.clock, values.blobs, run.durability)
+        journal = Journal(
+            self.store,
+            info.run_id,
+            info.epoch,
+            position,
+            self.clock,
+            values.blobs,
+            run.durability,
+            self.publisher.publish,
+        )
         return run, journal
 
     # --- what happens elsewhere ---

@@ -172,7 +172,9 @@ class Steps:
                 failed = run.tasks[id_]
                 self._failed.add(id_)
                 raised = exceptions.get(id_) or RunFailedError(run.run_id, error.type, error.message, failed.shown_path)
-                self._offers.append(Offer(ErrorMarker(raised), (id_,), (), failed.depth + 1))
+                [inputs] = await _loaded([failed.value], values, fetch)
+                marker = ErrorMarker(raised, _shown(failed, inputs))
+                self._offers.append(Offer(marker, (id_,), (), failed.depth + 1))
         ready = sorted(
             (task for task in run.ready.values() if self.hold.holds(task) and task.id not in self._known),
             key=lambda task: task.path,
@@ -180,10 +182,10 @@ class Steps:
         if ready:
             self._known.update(task.id for task in ready)
             self._depth = max(self._depth, *(task.depth for task in ready))
-            inputs = await _loaded([task.value for task in ready], values, fetch)
-            shown = [_shown(task, value) for task, value in zip(ready, inputs, strict=True)]
+            loaded = await _loaded([task.value for task in ready], values, fetch)
+            shown = [_shown(task, value) for task, value in zip(ready, loaded, strict=True)]
             depth = max(task.depth for task in ready)
-            self._offers.append(Offer(shown, tuple(task.id for task in ready), tuple(inputs), depth))
+            self._offers.append(Offer(shown, tuple(task.id for task in ready), tuple(loaded), depth))
         has_ended = run.ends and not run.failures and (run.plan.end == "first" or run.is_idle)
         if has_ended and not self._end_is_known:
             self._end_is_known = True

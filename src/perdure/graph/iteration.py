@@ -70,6 +70,8 @@ class ErrorMarker:
 
     Attributes:
         error: what it raised; a ``RunFailed`` that tells of it if that was in another process.
+        task: the task that has failed.
     """
 
     error: BaseException
+    task: GraphTask | None = field(default=None, repr=False, compare=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,10 @@ from perdure import (
     RunFailed,
     StepContext,
     reduce_list_append,
+    reduce_sum,
 )
 from perdure.events import NodeStarted, Overridden, RunCompleted
+from perdure.graph.policies import Retry
 from perdure.kernel.status import Status
 from perdure.testing.invariants import violations
 
@@ -343,3 +346,91 @@ async def test_no_task_starts_before_the_caller_lets_it(tmp_path: Path) -> None:
                 assert len(started) == expected
             assert (await engine.get("r")).status == Status.RUNNING
         assert (await engine.get("r")).status == Status.COMPLETED
+
+
+async def test_a_stream_that_has_failed_can_be_dropped_and_what_it_gave_out_goes_on(store: Path | None) -> None:
+    g = GraphBuilder(name="streamed", output_type=list[int])
+
+    @g.stream
+    async def numbers(ctx: StepContext[None, None, None]) -> AsyncIterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("no 3")
+
+    @g.step
+    async def same(ctx: StepContext[None, None, int]) -> int:
+        return ctx.inputs
+
+    gather = g.join(reduce_list_append, initial_factory=list[int], order="branch")
+    g.add(
+        g.edge_from(g.start_node).to(numbers),
+        g.edge_from(numbers).map().to(same),
+        g.edge_from(same).to(gather),
+        g.edge_from(gather).to(g.end_node),
+    )
+    async with g.build().iter(store=store) as run:
+        while True:
+            try:
+                item = await run.next()
+            except ValueError:
+                run.override_next([])
+                continue
+            except StopAsyncIteration:
+                break
+            assert isinstance(item, EndMarker | list)
+        assert run.output == [1, 2]
+
+
+async def test_a_map_with_a_window_is_shown_arm_by_arm(store: Path | None) -> None:
+    g = GraphBuilder(name="narrow", input_type=list[int], output_type=int)
+
+    @g.step
+    async def same(ctx: StepContext[None, None, int]) -> int:
+        return ctx.inputs
+
+    total = g.join(reduce_sum, initial=0)
+    g.add(
+        g.edge_from(g.start_node).map(max_concurrency=1).to(same),
+        g.edge_from(same).to(total),
+        g.edge_from(total).to(g.end_node),
+    )
+    async with g.build().iter(inputs=[1, 2, 3], store=store) as run:
+        assert [shown(item) async for item in run] == [
+            [("same", 1)],
+            [("same", 2)],
+            [("same", 3)],
+            EndMarker(6),
+        ]
+
+
+async def test_with_end_all_the_end_is_shown_when_nothing_is_left(store: Path | None) -> None:
+    g = GraphBuilder(name="all", input_type=int, output_type=int, end="all")
+
+    @g.step
+    async def one(ctx: StepContext[None, None, int]) -> int:
+        return 1
+
+    @g.step
+    async def two(ctx: StepContext[None, None, int]) -> int:
+        return 2
+
+    g.add(g.edge_from(g.start_node).to(one, two), g.edge_from(one, two).to(g.end_node))
+    async with g.build().iter(inputs=0, store=store) as run:
+        assert [shown(item) async for item in run] == [[("one", 0), ("two", 0)], EndMarker(1)]
+
+
+async def test_attempts_of_a_policy_are_made_without_asking(store: Path | None) -> None:
+    tries = []
+    g = GraphBuilder(name="again", output_type=int)
+
+    @g.step(retry=Retry(max_attempts=3, initial_interval=0.001, jitter=False))
+    async def flaky(ctx: StepContext[None, None, None]) -> int:
+        tries.append(ctx.attempt)
+        if ctx.attempt < 3:
+            raise ConnectionError
+        return ctx.attempt
+
+    g.add(g.edge_from(g.start_node).to(flaky), g.edge_from(flaky).to(g.end_node))
+    async with g.build().iter(store=store) as run:
+        assert [shown(item) async for item in run] == [[("flaky", None)], EndMarker(3)]
+    assert tries == [1, 2, 3]

@@ -2,7 +2,9 @@
 
 from perdure.codec.registry import tagged, upcast, versioned
 from perdure.engine import local as _local
+from perdure.engine.batches import Batch, Batches
 from perdure.engine.engine import Engine
+from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded
 from perdure.engine.logging import add_attempt
@@ -48,10 +50,12 @@ from perdure.errors import (
 )
 from perdure.failure import Failure
 from perdure.graph.builder import GraphBuilder
+from perdure.graph.class_node import BaseNode, End, GraphRunContext, JoinNode, StepNode
 from perdure.graph.conditions import Condition
 from perdure.graph.decision import Decision
 from perdure.graph.graph import Graph
 from perdure.graph.group import Group
+from perdure.graph.iteration import EndMarker, ErrorMarker, GraphTask, GraphTaskRequest
 from perdure.graph.join import (
     Join,
     ReduceFirstValue,
@@ -82,14 +86,20 @@ __all__ = [
     "NOT_DONE",
     "Answer",
     "AnswerRefused",
+    "BaseNode",
+    "Batch",
+    "Batches",
     "CodecError",
     "Condition",
     "ConvergenceWarning",
     "CrashLoop",
     "DeadlineExceeded",
     "Decision",
+    "End",
+    "EndMarker",
     "EndNode",
     "Engine",
+    "ErrorMarker",
     "Escalate",
     "Explanation",
     "Failure",
@@ -98,12 +108,17 @@ __all__ = [
     "Graph",
     "GraphBuilder",
     "GraphBuildingError",
+    "GraphRun",
+    "GraphRunContext",
     "GraphRuntimeError",
     "GraphSetupError",
+    "GraphTask",
+    "GraphTaskRequest",
     "GraphValidationError",
     "Group",
     "InvalidIdentifier",
     "Join",
+    "JoinNode",
     "MaxStepsError",
     "MemoryStore",
     "NoResult",
@@ -135,6 +150,7 @@ __all__ = [
     "Status",
     "Step",
     "StepContext",
+    "StepNode",
     "StepTimeout",
     "StepType",
     "StoreClosed",

@@ -118,7 +118,16 @@ class Answering:
             raise RunConflict(f"run {info.run_id!r} is over: it can't be cancelled", run_id=info.run_id)
         taken = await self._taken(info, Status(info.status))
         position = await position_of(self._store, taken)
-        journal = Journal(self._store, info.run_id, taken.epoch, position, self._worker.clock, Blobs(), "sync")
+        journal = Journal(
+            self._store,
+            info.run_id,
+            taken.epoch,
+            position,
+            self._worker.clock,
+            Blobs(),
+            "sync",
+            self._worker.publisher.publish,
+        )
         await journal.commit([RunCancelled(by, reason)], RunUpdate("CANCELLED"), Beside(release=True), flush=True)
 
     # --- what starts a run again ---

@@ -15,6 +15,7 @@ from perdure.engine.code import UserCode
 from perdure.engine.driver import first_waits
 from perdure.engine.journal import Journal, Position
 from perdure.engine.registered import Registered, new_run
+from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.worker import Worker
 from perdure.errors import GraphSetupError
@@ -42,6 +43,8 @@ class Starting(msgspec.Struct, frozen=True):
     tags: dict[str, str] = {}
     is_given: bool = False
     """Whether the dependencies are this run's own."""
+    steps: Steps | None = None
+    """Where the driver meets a caller who steps through the run, if there is one."""
 
 
 async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
@@ -74,7 +77,16 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
     run_id = starting.run_id
     run, decision, drives = _first_decision(worker, mine, starting, values, started)
     position = Position(0, chain_start(run_id, graph.name), 0)
-    journal = Journal(worker.store, run_id, worker.epoch, position, worker.clock, values.blobs, starting.durability)
+    journal = Journal(
+        worker.store,
+        run_id,
+        worker.epoch,
+        position,
+        worker.clock,
+        values.blobs,
+        starting.durability,
+        worker.publisher.publish,
+    )
     rows = journal.rows(decision.events)
     new = NewRun(
         run_id=run_id,
@@ -95,7 +107,8 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
     if created:
         values.blobs.save()
         first = decision if drives else None
-        worker.drive(run, mine, values, journal, starting.deps, first, is_given=starting.is_given)
+        worker.publisher.publish(run_id, rows)
+        worker.drive(run, mine, values, journal, starting.deps, first, is_given=starting.is_given, steps=starting.steps)
     return info, digest, created
 
 
@@ -121,7 +134,12 @@ def _first_decision(
         if not ahead:
             break
         try:
-            first = take_over(run, worker.segment(graph), Happening(now), code)
+            first = take_over(
+                run,
+                worker.segment(graph),
+                Happening(now, hold=starting.steps.hold if starting.steps is not None else None),
+                code,
+            )
         except (ArrivalFailed, BlobMissing):
             continue
         decision.events += first.events

@@ -8,7 +8,7 @@ looking (``watch.py``): whether runs are due, whether something came in for thos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -22,8 +22,10 @@ from perdure.engine.known import KnownGraphs
 from perdure.engine.leases import CLAIM_PAGE, Leases
 from perdure.engine.logging import get_logger
 from perdure.engine.owner import appear, disappear, is_provably_dead
+from perdure.engine.publish import OnEvent, Publisher
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import Registered, new_run, registered
+from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.watch import Watch
 from perdure.errors import Fenced, GraphRuntimeError, StoreCorrupt, StoreError
@@ -51,6 +53,7 @@ class Worker:
         driven: the runs it drives now, by id.
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
+        publisher: what tells others what is committed here.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Worker:
         deps_for: Mapping[str, Callable[[], Any]],
         pools: Mapping[str, Pool],
         recovers: bool,
+        on_event: Sequence[OnEvent] = (),
     ) -> None:
         self.store = store
         self.clock = clock
@@ -73,6 +77,7 @@ class Worker:
         self.driven: dict[str, Driven] = {}
         self.known: dict[str, tuple[str, Any]] = {}
         self.is_open = False
+        self.publisher = Publisher(on_event)
         self.recovers = recovers
         self._deps = deps
         self._deps_for = dict(deps_for)
@@ -168,13 +173,14 @@ class Worker:
         first: Decision | None,
         *,
         is_given: bool = False,
+        steps: Steps | None = None,
     ) -> None:
         """Drive a run whose lease was just taken; keep its dependencies for when it is woken, if they were given to it."""
         graph = mine.graph
         self.leases.add(run.run_id, journal.epoch)
         durable = Durable(self.store, journal, values)
         driver = Driver(
-            run, graph, mine.flows, values, deps, self.segment(graph), self.clock, durable, pools=self._pools
+            run, graph, mine.flows, values, deps, self.segment(graph), self.clock, durable, self._pools, steps
         )
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver)
@@ -196,7 +202,7 @@ class Worker:
             lease = self.leases.drop(run_id)
             del self.driven[run_id]
             status = driven.driver.run.status
-            if status in OVER:
+            if status in OVER or driven.driver.steps is not None:
                 self.known.pop(run_id, None)
             if lease is not None and status is Status.RUNNING:
                 with suppress(StoreError):
@@ -265,11 +271,11 @@ class Worker:
         except Exception:  # the store's, or that of a factory of dependencies
             self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
 
-    async def claim_one(self, info: RunInfo, deps: Any = MISSING) -> bool:
+    async def claim_one(self, info: RunInfo, deps: Any = MISSING, steps: Steps | None = None) -> bool:
         """Drive a run on if it is due and nobody else does; say whether that is so."""
-        return await self.see_through(self._claim_one(info, deps))
+        return await self.see_through(self._claim_one(info, deps, steps))
 
-    async def _claim_one(self, info: RunInfo, deps: Any) -> bool:
+    async def _claim_one(self, info: RunInfo, deps: Any, steps: Steps | None) -> bool:
         mine = self.graphs.of(info)
         if mine is None or info.run_id in self.driven:
             return False
@@ -288,10 +294,10 @@ class Worker:
         )
         given = self.kept_deps(info.run_id) if isinstance(deps, Missing) else deps
         for taken in claimed:
-            await self.resume(mine, taken, self.deps_of(mine.graph, given))
+            await self.resume(mine, taken, self.deps_of(mine.graph, given), steps)
         return bool(claimed)
 
-    async def resume(self, mine: Registered, info: RunInfo, deps: Any) -> bool:
+    async def resume(self, mine: Registered, info: RunInfo, deps: Any, steps: Steps | None = None) -> bool:
         """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that."""
         values = CodedValues(mine.codec)
         await self.part(info.run_id)
@@ -302,7 +308,7 @@ class Worker:
             await self.store.park(info.run_id, info.epoch, Status.STALLED.value, str(error))
             return False
         self._log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
-        self.drive(run, mine, values, journal, deps, None, is_given=run.run_id in self.known)
+        self.drive(run, mine, values, journal, deps, None, is_given=run.run_id in self.known, steps=steps)
         return True
 
     async def part(self, run_id: str) -> None:
@@ -327,7 +333,16 @@ class Worker:
             )
         run = new_run(graph, info.run_id, values)
         position = await rebuild(self.store, info, run, values.blobs)
-        journal = Journal(self.store, info.run_id, info.epoch, position, self.clock, values.blobs, run.durability)
+        journal = Journal(
+            self.store,
+            info.run_id,
+            info.epoch,
+            position,
+            self.clock,
+            values.blobs,
+            run.durability,
+            self.publisher.publish,
+        )
         return run, journal
 
     # --- what happens elsewhere ---

@@ -56,7 +56,7 @@ def choosing(choice: Any) -> Any:
         (lambda a, b: [Send(b, 3), Send("a", 2), a], [3, 2, 7]),
         (lambda a, b: Send(a, None), [None]),
     ],
-    ids=str,
+    ids=lambda value: "chosen" if callable(value) else str(value),
 )
 def test_a_router_names_nodes_or_their_ids_one_or_several(choice: Any, expected: Any) -> None:
     graph = routed(choosing(choice))

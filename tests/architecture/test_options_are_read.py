@@ -98,7 +98,7 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "recover": "recovers",
         "durability": "_durability",
         "clock": "clock",
-        "on_event": "on_event",
+        "on_event": "_callbacks",
     },
     Engine.start: {
         "graph": "graph",

@@ -48,6 +48,7 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "max_concurrency": "limits",
         "on_error": "catch",
         "types": "types",
+        "version": "version",
     },
     GraphBuilder.step: {"call": "call", **NAMES, **JOINING, "options": PASSED},
     GraphBuilder.stream: {"call": "call", **NAMES, "resume": "resume", "options": PASSED},
@@ -97,6 +98,7 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "recover": "recovers",
         "durability": "_durability",
         "clock": "clock",
+        "on_event": "_callbacks",
     },
     Engine.start: {
         "graph": "graph",

@@ -90,5 +90,10 @@ def _check_members(where: str, members: Sequence[Any], least: int) -> None:
                 f"{where}: {member!r:.80} can't be a member of a group: give steps, waits and groups"
                 + ("; decorate the function with @g.step" if callable(member) else "")
             )
+        if isinstance(member, Step) and member.joining is not None:
+            raise GraphSetupError(
+                f"{where}: step {member.id!r} waits for several arms, and only one leads to a member of a group: drop its "
+                "join=, or put it behind the group"
+            )
         if isinstance(member, Step) and member.is_stream:
             raise GraphSetupError(f"{where}: stream {member.id!r} can't be a member of a group; map it in a subgraph")

@@ -150,6 +150,14 @@ def test_the_members_of_a_group_are_joined_by_it_and_a_group_is_named_as_one() -
     assert "lead to 'pair'" in sentence
 
 
+def test_a_step_that_is_named_twice_is_meant_to_run_twice() -> None:
+    g = builder()
+    [a] = steps(g, "a")
+    group = g.parallel(a, a)
+    g.add(g.edge_from(g.start_node).to(group), g.edge_from(group).to(g.end_node))
+    assert warned(g) == []
+
+
 def test_a_warning_points_at_the_line_that_builds_the_graph() -> None:
     g = builder()
     a, b, c = steps(g, "a b c")

@@ -33,6 +33,15 @@ def test_what_cannot_be_a_member_is_refused(kind: str) -> None:
         make()
 
 
+def test_a_step_that_waits_for_arms_is_no_member() -> None:
+    g = builder()
+    [a] = steps(g, "a")
+    waiting = g.step(same, node_id="waiting", join="all")
+    for make in (g.parallel, g.race, g.chain):
+        with pytest.raises(GraphSetupError, match="step 'waiting' waits for several arms"):
+            make(a, waiting)
+
+
 def test_a_race_needs_two_and_a_chain_takes_no_node_twice() -> None:
     g = builder()
     [a] = steps(g, "a")

@@ -10,6 +10,7 @@ import pytest
 from damaged import damage
 
 from perdure import events as ev
+from perdure.cli.exits import Exit
 from perdure.cli.wording import _WORDS
 
 
@@ -162,7 +163,7 @@ def test_two_runs_are_shown_side_by_side(perdure, db) -> None:
     assert "tasks and joins are the same" in out
     assert "completed, 3" in out
     assert "0 differ" in perdure("diff", "good", "good", "--db", db).out
-    assert perdure("diff", "good", "nope", "--db", db).code == 3
+    assert perdure("diff", "good", "nope", "--db", db).code == Exit.NOT_FOUND
 
 
 def test_every_kind_of_event_has_words() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from perdure import Engine, GraphBuilder, MemoryStore, StepContext, reduce_sum
+from perdure.cli.exits import Exit
 from perdure.cli.watch import JsonLines, Lines, tree_of, watched
 
 
@@ -28,7 +29,7 @@ def test_how_a_run_ended_is_told_by_the_exit_code(perdure, db) -> None:
     assert code == 1
     last = json.loads(out.splitlines()[-1])
     assert (last["status"], last["batches"][0]["failed"], last["batches"][0]["done"]) == ("FAILED", 1, 1)
-    assert perdure("watch", "nope", "--db", db).code == 3
+    assert perdure("watch", "nope", "--db", db).code == Exit.NOT_FOUND
 
 
 def test_a_run_is_watched_while_it_goes_on(capsys) -> None:

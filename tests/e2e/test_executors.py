@@ -159,11 +159,11 @@ def test_time_spent_waiting_for_a_thread_does_not_count(monkeypatch: pytest.Monk
     monkeypatch.setattr("perdure.engine.bodies.threads", Threads(limit=1))
 
     def work(ctx: Any) -> Any:
-        time.sleep(0.06)
+        time.sleep(0.25)
         return ctx.inputs
 
     g = builder()
-    each = g.step(work, timeout=0.3)
+    each = g.step(work, timeout=1.2)
     all_ = g.step(same, join="all")
     g.add(g.edge_from(g.start_node).map().to(each), g.edge_from(each).to(all_), g.edge_from(all_).to(g.end_node))
     assert run(g.build(), list(range(8))) == list(range(8))

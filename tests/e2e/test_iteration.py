@@ -274,10 +274,11 @@ async def test_a_failure_is_shown_again_to_whoever_steps_on_later(tmp_path: Path
 async def test_a_run_that_is_driven_cant_be_stepped_through(tmp_path: Path) -> None:
     g = GraphBuilder(name="asks", output_type=str)
     ask = g.signal("go", str)
-    go = asyncio.Event()
+    entered, go = asyncio.Event(), asyncio.Event()
 
     @g.step
     async def stay(ctx: StepContext[None, None, str]) -> str:
+        entered.set()
         await go.wait()
         return ctx.inputs
 
@@ -290,6 +291,7 @@ async def test_a_run_that_is_driven_cant_be_stepped_through(tmp_path: Path) -> N
             async with engine.iter(graph, run_id="r"):
                 pass
         await handle.signal("go", "now")
+        await entered.wait()
         with pytest.raises(RunConflict, match="driven already"):
             async with engine.iter(graph, run_id="r"):
                 pass

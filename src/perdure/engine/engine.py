@@ -16,6 +16,7 @@ import anyio
 from perdure.engine.answering import Answering
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.driven import Driven
+from perdure.engine.forking import Forking, fork
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded, read_history
 from perdure.engine.recovery import rebuild
@@ -179,7 +180,7 @@ class Engine:
         """
         self._check_open()
         mine = self._worker.register(graph)
-        run_id = checked_identifier("run id", run_id) if run_id is not None else new_run_id()
+        run_id = checked_identifier("run id", run_id) if run_id is not None else made_up_id()
         await self._save_plan(graph)
         given, is_given = self._worker.deps_of(graph, deps), not isinstance(deps, Missing)
         mode = durability or self._durability
@@ -343,6 +344,44 @@ class Engine:
         await self._answering.retry(run_id, by, reason, max_steps)
         return self.attach(run_id)
 
+    async def fork_run(
+        self,
+        run_id: str,
+        *,
+        at: int | str | None = None,
+        inputs: Any = MISSING,
+        outputs: Mapping[str, Any] | None = None,
+        new_run_id: str | None = None,
+        by: str = "",
+    ) -> RunHandle[Any]:
+        """Let a new run, with a log of its own, go on from a point of another one, whatever became of that.
+
+        What finished in the source and depends on nothing that is dropped doesn't run again. What does is downstream of
+        what is dropped: by edges, by joins, and by the state it was based on.
+
+        Args:
+            run_id: the source.
+            at: the seq of an event: what the commits up to it recorded is kept; or a task, by id: it runs again, and what
+                depends on it. All is kept if this isn't given.
+            inputs: other inputs; everything runs again.
+            outputs: what tasks, by id, give out instead of what they did; what depends on them runs again.
+            new_run_id: the id of the new run; made up if it isn't given.
+            by: who forks the run, for the record.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunConflict: the new id is taken, or the run has no such event or task.
+            RunStalled: other inputs or outputs are given, and this engine wasn't given the graph.
+            GraphSetupError: the arguments don't go together.
+            CodecError: a value can't be stored.
+        """
+        self._check_open()
+        new_id = checked_identifier("run id", new_run_id) if new_run_id is not None else made_up_id()
+        forking = Forking(run_id, at, inputs, outputs or {}, new_id, by)
+        info = await self._worker.see_through(fork(self._worker, forking))
+        await self._worker.adopt(info)
+        return self.attach(new_id)
+
     # --- reading ---
 
     def attach(self, run_id: str) -> RunHandle[Any]:
@@ -458,7 +497,7 @@ class Engine:
         return run
 
 
-def new_run_id() -> str:
+def made_up_id() -> str:
     """Return an id that no other run has."""
     return secrets.token_hex(8)
 

@@ -14,7 +14,7 @@ from perdure.engine.clock import SystemClock
 from perdure.engine.code import UserCode
 from perdure.engine.driven import noted
 from perdure.engine.driver import Driver
-from perdure.engine.engine import Engine, new_run_id
+from perdure.engine.engine import Engine, made_up_id
 from perdure.engine.evaluate import flows_of
 from perdure.engine.registered import new_run
 from perdure.engine.values import PlainValues
@@ -55,7 +55,7 @@ class LocalRuntime:
             checked_identifier("run id", run_id)
         if store is None:
             check_executors(graph, executors or {})
-            return await _run_in_memory(graph, state, deps, inputs, run_id or new_run_id(), executors or {})
+            return await _run_in_memory(graph, state, deps, inputs, run_id or made_up_id(), executors or {})
         engine = Engine.open(store, recover=False, durability=durability, executors=executors)
         return await _run_on_store(engine, graph, state, deps, inputs, run_id, until)
 

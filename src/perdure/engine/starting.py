@@ -42,6 +42,8 @@ class Starting(msgspec.Struct, frozen=True):
     tags: dict[str, str] = {}
     is_given: bool = False
     """Whether the dependencies are this run's own."""
+    origin: str = ""
+    """The run it was forked from, or goes on from."""
 
 
 async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
@@ -70,6 +72,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         durability=starting.durability,
         deadline=starting.deadline,
         tags=starting.tags,
+        origin=starting.origin,
     )
     run_id = starting.run_id
     run, decision, drives = _first_decision(worker, mine, starting, values, started)

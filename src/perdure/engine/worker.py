@@ -291,6 +291,13 @@ class Worker:
             await self.resume(mine, taken, self.deps_of(mine.graph, given))
         return bool(claimed)
 
+    async def adopt(self, info: RunInfo) -> None:
+        """Drive a run that was just created here, if its graph is at hand."""
+        mine = self.graphs.get(info.graph)
+        if mine is not None and info.run_id not in self.driven:
+            self.keep(info.run_id, mine.graph, self.deps_of(mine.graph), is_given=False)
+            await self.claim_one(info)
+
     async def resume(self, mine: Registered, info: RunInfo, deps: Any) -> bool:
         """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that."""
         values = CodedValues(mine.codec)

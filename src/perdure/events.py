@@ -125,6 +125,9 @@ class SegmentStarted(Event, frozen=True):
     worker: str
     version: str
     fingerprint: str = ""
+    by: str = ""
+    """Who had the run recovered, if somebody did."""
+    reason: str = ""
 
 
 WAITS = "waiting"

@@ -67,10 +67,13 @@ async def _driven_on(engine: Engine, run: str) -> RunHandle[Any]:
     """Return a handle of a run that this process drives, or needn't drive, or will when the run is woken."""
     import asyncio  # noqa: PLC0415
 
-    from perdure.kernel.status import Status  # noqa: PLC0415
+    from perdure.kernel.status import OVER, Status  # noqa: PLC0415
 
-    if (await engine.get(run)).status == Status.PAUSED:
+    status = Status((await engine.get(run)).status)
+    if status is Status.PAUSED:
         return await engine.resume(run, by="perdure resume")
+    if status in OVER or status is Status.STALLED:
+        return engine.attach(run)
     told = False
     while True:
         handle = await engine.recover_run(run)

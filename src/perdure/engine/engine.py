@@ -15,10 +15,12 @@ import anyio
 
 from perdure.engine.answering import Answering
 from perdure.engine.clock import Clock, SystemClock
+from perdure.engine.control import Control, check_accepts
 from perdure.engine.driven import Driven
 from perdure.engine.forking import Forking, fork
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded, read_history
+from perdure.engine.planning import Planned, PlannedVerb, planned
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import new_run
 from perdure.engine.results import recorded_failure, recorded_outputs
@@ -35,7 +37,7 @@ from perdure.errors import (
     RunPaused,
     RunStalled,
 )
-from perdure.events import Durability
+from perdure.events import Durability, RunResumed, RunRetried
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
 from perdure.graph.wait import microseconds, since_1970
@@ -73,6 +75,7 @@ class Engine:
         self._plans: dict[str, asyncio.Task[None]] = {}
         self._worker = Worker(store, clock, graphs, deps=deps, deps_for=deps_for, pools=executors, recovers=recover)
         self._answering = Answering(self._worker)
+        self._control = Control(self._worker)
 
     @classmethod
     def open(
@@ -222,26 +225,32 @@ class Engine:
         self._check_open()
         return await self._worker.recover()
 
-    async def recover_run(self, run_id: str) -> RunHandle[Any]:
-        """Drive one run on, if it is unfinished and nobody drives it; return its handle, whatever came of that.
+    async def recover_run(self, run_id: str, *, by: str = "", reason: str = "") -> RunHandle[Any]:
+        """Drive one run on that a crash has left behind; return its handle.
 
         A run whose owner isn't known to be dead is taken when its lease has run out, and left alone before that. One that
         waits is driven on by this engine when it is woken.
 
+        Args:
+            run_id: the run.
+            by: who wants that, for the record.
+            reason: why, for the record.
+
         Raises:
             RunNotFound: there is no such run.
+            RunConflict: it is paused, stalled or over.
             RunStalled: it is of a graph that this engine wasn't given.
         """
         info = await self.get(run_id)
-        if Status(info.status) not in OVER:
-            mine = self._worker.graphs.of(info)
-            if mine is None:
-                raise RunStalled(
-                    f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id
-                )
-            deps = self._worker.deps_of(mine.graph, self._worker.kept_deps(run_id))
-            self._worker.keep(run_id, mine.graph, deps, is_given=run_id in self._worker.known)
-            await self._worker.claim_one(info, deps)
+        check_accepts(info, "recover")
+        mine = self._worker.graphs.of(info)
+        if mine is None:
+            raise RunStalled(
+                f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id
+            )
+        deps = self._worker.deps_of(mine.graph, self._worker.kept_deps(run_id))
+        self._worker.keep(run_id, mine.graph, deps, is_given=run_id in self._worker.known)
+        await self._worker.claim_one(info, deps, by=by, reason=reason)
         return self.attach(run_id)
 
     # --- from outside ---
@@ -303,10 +312,10 @@ class Engine:
 
         Raises:
             RunNotFound: there is no such run.
-            RunConflict: it is over.
+            RunConflict: it is over, or stands still already.
         """
         self._check_open()
-        await self._answering.request(run_id, "pause", by, reason, now=now)
+        await self._control.stop(run_id, "pause", by, reason, now=now)
 
     async def cancel(self, run_id: str, *, by: str = "", reason: str = "") -> None:
         """End a run for good; when this returns the request is durable.
@@ -316,32 +325,45 @@ class Engine:
             RunConflict: it is over.
         """
         self._check_open()
-        await self._answering.request(run_id, "cancel", by, reason)
+        await self._control.stop(run_id, "cancel", by, reason)
 
-    async def resume(self, run_id: str, *, by: str = "", reason: str = "") -> RunHandle[Any]:
-        """Let a paused run go on, driven by this engine.
+    async def resume(self, run_id: str, *, by: str = "", reason: str = "", drive: bool = True) -> RunHandle[Any]:
+        """Let a paused run go on.
+
+        Args:
+            run_id: the run.
+            by: who wants that, for the record.
+            reason: why, for the record.
+            drive: whether this engine drives it; else it is left to another one, and its graph isn't needed here.
 
         Raises:
             RunNotFound: there is no such run.
-            RunConflict: it isn't paused, or is driven elsewhere.
-            RunStalled: this engine wasn't given its graph.
+            RunConflict: it isn't paused, or somebody else has just resumed it.
+            RunStalled: this engine is to drive it and wasn't given its graph.
         """
         self._check_open()
-        await self._answering.resume(run_id, by, reason)
+        await self._control.start_again(run_id, "resume", RunResumed(by, reason), drive=drive)
         return self.attach(run_id)
 
     async def retry(
-        self, run_id: str, *, by: str = "", reason: str = "", max_steps: int | None = None
+        self, run_id: str, *, by: str = "", reason: str = "", max_steps: int | None = None, drive: bool = True
     ) -> RunHandle[Any]:
         """Let a failed run go on: what failed, was interrupted or never ran runs now, what finished doesn't.
 
+        Args:
+            run_id: the run.
+            by: who wants that, for the record.
+            reason: why, for the record.
+            max_steps: another limit to the length of a lineage.
+            drive: whether this engine drives it; else it is left to another one, and its graph isn't needed here.
+
         Raises:
             RunNotFound: there is no such run.
-            RunConflict: it hasn't failed.
-            RunStalled: this engine wasn't given its graph.
+            RunConflict: it hasn't failed, or somebody else has just retried it.
+            RunStalled: this engine is to drive it and wasn't given its graph.
         """
         self._check_open()
-        await self._answering.retry(run_id, by, reason, max_steps)
+        await self._control.start_again(run_id, "retry", RunRetried(by, reason, max_steps), drive=drive)
         return self.attach(run_id)
 
     async def fork_run(
@@ -381,6 +403,30 @@ class Engine:
         info = await self._worker.see_through(fork(self._worker, forking))
         await self._worker.adopt(info)
         return self.attach(new_id)
+
+    async def plan(
+        self,
+        run_id: str,
+        verb: PlannedVerb,
+        *,
+        at: int | str | None = None,
+        outputs: Mapping[str, Any] | None = None,
+    ) -> Planned:
+        """Return what would run again if a run were resumed, recovered, retried or forked; nothing is written.
+
+        Args:
+            run_id: the run.
+            verb: ``"resume"``, ``"recover"``, ``"retry"`` or ``"fork"``.
+            at: where it would be forked, as for :meth:`fork_run`.
+            outputs: what tasks would give out instead in the fork.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunConflict: it doesn't accept the verb, or has no such event or task.
+            GraphSetupError: there is no such verb, or it takes none of the arguments.
+        """
+        self._check_open()
+        return await planned(self._worker, verb, Forking(run_id, at, MISSING, outputs or {}, run_id, ""))
 
     # --- reading ---
 

@@ -99,7 +99,7 @@ async def fork(worker: Worker, forking: Forking) -> RunInfo:
         values.blobs.unsaved.update(blobs)
     if forking.outputs:
         assert values is not None
-        mine = worker.graphs[info.graph]
+        mine = _graph_of(worker, info, "other outputs")
         code = UserCode(mine.graph, mine.flows, values, forking.new_run_id, worker.deps_of(mine.graph))
         await refold_joins(run, code, worker.store, values.blobs)
         events += await _replaced(worker, mine, run, code, values, forking)
@@ -161,7 +161,7 @@ async def _with_inputs(worker: Worker, forking: Forking) -> RunInfo:
 
 
 def _graph_of(worker: Worker, info: RunInfo, what: str) -> Registered:
-    mine = worker.graphs.get(info.graph)
+    mine = worker.graphs.of(info)
     if mine is None or mine.graph.fingerprint != info.fingerprint:
         which = "wasn't given" if mine is None else "knows in another version"
         raise RunStalled(
@@ -182,7 +182,7 @@ async def prepared(worker: Worker, forking: Forking) -> Forked:
     """
     store = worker.store
     info = await find(store, forking.run_id)
-    mine = worker.graphs.get(info.graph)
+    mine = worker.graphs.of(info)
     if forking.outputs:
         mine = _graph_of(worker, info, "other outputs")
     elif mine is not None and mine.graph.fingerprint != info.fingerprint:

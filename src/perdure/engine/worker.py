@@ -8,7 +8,7 @@ looking (``watch.py``): whether runs are due, whether something came in for thos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -49,6 +49,7 @@ class Worker:
         leases: those it holds.
         graphs: the graphs it can drive runs of.
         driven: the runs it drives now, by id.
+        when_paused: called with a run that was driven here and has just been paused.
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
     """
@@ -74,6 +75,7 @@ class Worker:
         self.known: dict[str, tuple[str, Any]] = {}
         self.is_open = False
         self.recovers = recovers
+        self.when_paused: Callable[[str], Awaitable[None]] | None = None
         self._deps = deps
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
@@ -153,10 +155,10 @@ class Worker:
 
     # --- driving ---
 
-    def segment(self, graph: Graph[Any, Any, Any, Any]) -> SegmentStarted:
+    def segment(self, graph: Graph[Any, Any, Any, Any], by: str = "", reason: str = "") -> SegmentStarted:
         """Return the event that says that this worker begins to drive a run."""
         worker = f"{self.owner.host}:{self.owner.pid}:{self.owner.id}"
-        return SegmentStarted(worker, __version__, graph.fingerprint)
+        return SegmentStarted(worker, __version__, graph.fingerprint, by, reason)
 
     def drive(
         self,
@@ -168,14 +170,14 @@ class Worker:
         first: Decision | None,
         *,
         is_given: bool = False,
+        segment: SegmentStarted | None = None,
     ) -> None:
         """Drive a run whose lease was just taken; keep its dependencies for when it is woken, if they were given to it."""
         graph = mine.graph
         self.leases.add(run.run_id, journal.epoch)
         durable = Durable(self.store, journal, values)
-        driver = Driver(
-            run, graph, mine.flows, values, deps, self.segment(graph), self.clock, durable, pools=self._pools
-        )
+        segment = segment or self.segment(graph)
+        driver = Driver(run, graph, mine.flows, values, deps, segment, self.clock, durable, pools=self._pools)
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver)
         self.keep(run.run_id, graph, deps, is_given=is_given)
@@ -201,6 +203,9 @@ class Worker:
             if lease is not None and status is Status.RUNNING:
                 with suppress(StoreError):
                     await asyncio.shield(self.store.release([lease]))
+            if status is Status.PAUSED and self.when_paused is not None:
+                with suppress(StoreError):
+                    await asyncio.shield(self.when_paused(run_id))
             self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
             driven.over.set_result(None)
             self._watch.note(run_id, driven)
@@ -265,11 +270,11 @@ class Worker:
         except Exception:  # the store's, or that of a factory of dependencies
             self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
 
-    async def claim_one(self, info: RunInfo, deps: Any = MISSING) -> bool:
+    async def claim_one(self, info: RunInfo, deps: Any = MISSING, *, by: str = "", reason: str = "") -> bool:
         """Drive a run on if it is due and nobody else does; say whether that is so."""
-        return await self.see_through(self._claim_one(info, deps))
+        return await self.see_through(self._claim_one(info, deps, by, reason))
 
-    async def _claim_one(self, info: RunInfo, deps: Any) -> bool:
+    async def _claim_one(self, info: RunInfo, deps: Any, by: str, reason: str) -> bool:
         mine = self.graphs.of(info)
         if mine is None or info.run_id in self.driven:
             return False
@@ -288,17 +293,17 @@ class Worker:
         )
         given = self.kept_deps(info.run_id) if isinstance(deps, Missing) else deps
         for taken in claimed:
-            await self.resume(mine, taken, self.deps_of(mine.graph, given))
+            await self.resume(mine, taken, self.deps_of(mine.graph, given), self.segment(mine.graph, by, reason))
         return bool(claimed)
 
     async def adopt(self, info: RunInfo) -> None:
         """Drive a run that was just created here, if its graph is at hand."""
-        mine = self.graphs.get(info.graph)
+        mine = self.graphs.of(info)
         if mine is not None and info.run_id not in self.driven:
             self.keep(info.run_id, mine.graph, self.deps_of(mine.graph), is_given=False)
             await self.claim_one(info)
 
-    async def resume(self, mine: Registered, info: RunInfo, deps: Any) -> bool:
+    async def resume(self, mine: Registered, info: RunInfo, deps: Any, segment: SegmentStarted | None = None) -> bool:
         """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that."""
         values = CodedValues(mine.codec)
         await self.part(info.run_id)
@@ -309,7 +314,7 @@ class Worker:
             await self.store.park(info.run_id, info.epoch, Status.STALLED.value, str(error))
             return False
         self._log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
-        self.drive(run, mine, values, journal, deps, None, is_given=run.run_id in self.known)
+        self.drive(run, mine, values, journal, deps, None, is_given=run.run_id in self.known, segment=segment)
         return True
 
     async def part(self, run_id: str) -> None:

@@ -116,12 +116,13 @@ def _is_held(deciding: Deciding, requests: list[Request]) -> bool:
     """Carry out what somebody wants of the run; say whether nothing may start."""
     if not requests:
         return False
-    run, request = deciding.run, requests[0]
+    run = deciding.run
+    request = next((other for other in requests if other.verb == "cancel"), requests[0])
     if request.verb == "cancel":
         interrupt_all(deciding)
         deciding.record(RunCancelled(request.by, request.reason, request.entry))
     else:
-        if request.now:
+        if any(other.now for other in requests):
             interrupt_all(deciding)
         if _has_bodies(run):
             return True  # tasks in flight finish first

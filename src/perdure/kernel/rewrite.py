@@ -61,12 +61,14 @@ class Source(msgspec.Struct):
         history: its events.
         places: for each event that changes a state or folds, by seq: which state, and which instance of which join.
         finished: for each task that has finished, the seq at which it did.
+        tasks: for each of them, in the order in which they finished, its path and its node.
         folds: for each join instance that folds when it closes, the seqs of its folds.
     """
 
     history: Sequence[ev.AnyEvent]
     places: dict[int, tuple[str, str]] = {}
     finished: dict[str, int] = {}
+    tasks: dict[str, tuple[str, str]] = {}
     folds: dict[tuple[str, str], list[int]] = {}
 
 
@@ -79,12 +81,12 @@ def survey(history: Sequence[ev.AnyEvent], run: Run) -> Source:
     """
     source = Source(history)
     for seq, event in enumerate(history, 1):
-        if isinstance(event, ev.NodeCompleted):
+        if isinstance(event, ev.NodeCompleted | ev.NodeFailed):
             task = run.tasks[event.task]
             source.places[seq] = (_state(task.scope, task.node), "")
-            source.finished[event.task] = seq
-        elif isinstance(event, ev.NodeFailed) and event.outcome in ("collect", "lose"):
-            source.finished[event.task] = seq
+            if isinstance(event, ev.NodeCompleted) or event.outcome in ("collect", "lose"):
+                source.finished[event.task] = seq
+                source.tasks[event.task] = (task.shown_path, task.node.id)
         elif isinstance(event, ev.ReducerUpdated):
             node = run.plan.nodes[event.join]
             named = event.detail.instance if event.detail is not None else ""
@@ -382,7 +384,8 @@ class _Rewriting:
 
     def _join_cancelled(self, seq: int, event: ev.JoinCancelled) -> None:
         joined = self.run.joins.get((event.join, event.instance))
-        if joined is not None and _is_ended_early(joined.scope, joined.node):
+        is_left = joined is not None and not joined.scope.counts.get(joined.node.id)
+        if joined is not None and is_left and _is_ended_early(joined.scope, joined.node):
             self._emit(seq, event)
 
 

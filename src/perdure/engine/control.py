@@ -165,6 +165,23 @@ class Control:
 
     # --- leases ---
 
+    async def free(self, info: RunInfo) -> None:
+        """See to it that a run can be taken at once that nobody drives any more.
+
+        Raises:
+            RunConflict: somebody does, as far as can be told.
+        """
+        owner = info.owner
+        if owner is None or info.lease_until <= self._worker.clock.now():
+            return
+        if not is_provably_dead(owner):
+            raise RunConflict(
+                f"pid {owner.pid} on {owner.host} drives run {info.run_id!r}: it can be recovered when that process is known "
+                "to be dead, or its lease has run out",
+                run_id=info.run_id,
+            )
+        await self._store.expire(info.run_id, info.epoch)
+
     async def _claimed(self, info: RunInfo) -> RunInfo | None:
         """Take the lease of a run, whatever its status, if nobody drives it."""
         worker = self._worker

@@ -225,7 +225,7 @@ class Engine:
         self._check_open()
         return await self._worker.recover()
 
-    async def recover_run(self, run_id: str, *, by: str = "", reason: str = "") -> RunHandle[Any]:
+    async def recover_run(self, run_id: str, *, by: str = "", reason: str = "", drive: bool = True) -> RunHandle[Any]:
         """Drive one run on that a crash has left behind; return its handle.
 
         A run whose owner isn't known to be dead is taken when its lease has run out, and left alone before that. One that
@@ -235,14 +235,18 @@ class Engine:
             run_id: the run.
             by: who wants that, for the record.
             reason: why, for the record.
+            drive: whether this engine drives it; else it is only made sure that another one can, at once.
 
         Raises:
             RunNotFound: there is no such run.
-            RunConflict: it is paused, stalled or over.
+            RunConflict: it is paused, stalled or over; or it isn't to be driven here, and somebody else drives it.
             RunStalled: it is of a graph that this engine wasn't given.
         """
         info = await self.get(run_id)
         check_accepts(info, "recover")
+        if not drive:
+            await self._control.free(info)
+            return self.attach(run_id)
         mine = self._worker.graphs.of(info)
         if mine is None:
             raise RunStalled(
@@ -375,6 +379,7 @@ class Engine:
         outputs: Mapping[str, Any] | None = None,
         new_run_id: str | None = None,
         by: str = "",
+        drive: bool = True,
     ) -> RunHandle[Any]:
         """Let a new run, with a log of its own, go on from a point of another one, whatever became of that.
 
@@ -389,6 +394,7 @@ class Engine:
             outputs: what tasks, by id, give out instead of what they did; what depends on them runs again.
             new_run_id: the id of the new run; made up if it isn't given.
             by: who forks the run, for the record.
+            drive: whether this engine drives the new run, if it was given its graph; else it is left to another one.
 
         Raises:
             RunNotFound: there is no such run.
@@ -399,9 +405,10 @@ class Engine:
         """
         self._check_open()
         new_id = checked_identifier("run id", new_run_id) if new_run_id is not None else made_up_id()
-        forking = Forking(run_id, at, inputs, outputs or {}, new_id, by)
+        forking = Forking(run_id, at, inputs, outputs or {}, new_id, by, drive)
         info = await self._worker.see_through(fork(self._worker, forking))
-        await self._worker.adopt(info)
+        if drive:
+            await self._worker.adopt(info)
         return self.attach(new_id)
 
     async def plan(

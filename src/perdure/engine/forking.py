@@ -51,6 +51,7 @@ class Forking(msgspec.Struct, frozen=True):
         outputs: for tasks, by id, what they give out instead.
         new_run_id: the id of the new run.
         by: who forks it.
+        drive: whether this worker drives it.
     """
 
     run_id: str
@@ -59,6 +60,7 @@ class Forking(msgspec.Struct, frozen=True):
     outputs: Mapping[str, Any]
     new_run_id: str
     by: str
+    drive: bool = False
 
 
 class Forked(msgspec.Struct):
@@ -155,6 +157,7 @@ async def _with_inputs(worker: Worker, forking: Forking) -> RunInfo:
         durability=started.durability,
         tags=started.tags,
         origin=info.run_id,
+        is_driven=forking.drive,
     )
     found, _, created = await create_run(worker, mine, starting)
     return _created(found, created)

@@ -44,6 +44,8 @@ class Starting(msgspec.Struct, frozen=True):
     """Whether the dependencies are this run's own."""
     origin: str = ""
     """The run it was forked from, or goes on from."""
+    is_driven: bool = True
+    """Whether the run is driven here; else it is created for whoever takes it."""
 
 
 async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
@@ -75,7 +77,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         origin=starting.origin,
     )
     run_id = starting.run_id
-    run, decision, drives = _first_decision(worker, mine, starting, values, started)
+    run, decision, is_ahead = _first_decision(worker, mine, starting, values, started)
     position = Position(0, chain_start(run_id, graph.name), 0)
     journal = Journal(worker.store, run_id, worker.epoch, position, worker.clock, values.blobs, starting.durability)
     rows = journal.rows(decision.events)
@@ -89,15 +91,16 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         rows=rows,
         update=RunUpdate(run.status.value),
         blobs=dict(values.blobs.unsaved),
-        owner=worker.owner if run.status is not Status.FAILED else None,
+        owner=worker.owner if run.status is not Status.FAILED and starting.is_driven else None,
         lease_until=worker.leases.until(),
         opened=first_waits(run, decision.events, rows[0].ts),
     )
     info, created = await worker.store.create(new)
     if created:
         values.blobs.save()
-        first = decision if drives else None
-        worker.drive(run, mine, values, journal, starting.deps, first, is_given=starting.is_given)
+        if starting.is_driven:
+            first = decision if is_ahead else None
+            worker.drive(run, mine, values, journal, starting.deps, first, is_given=starting.is_given)
     return info, digest, created
 
 
@@ -115,7 +118,7 @@ def _first_decision(
 ) -> tuple[Run, Decision, bool]:
     """Decide on a new run, as far as possible in one commit; say whether that includes the first tasks."""
     graph = mine.graph
-    for ahead in (True, False):
+    for ahead in (starting.is_driven, False):
         run = new_run(graph, starting.run_id, values)
         code = UserCode(graph, mine.flows, values, starting.run_id, starting.deps)
         now = worker.clock.now()

@@ -28,11 +28,13 @@ from perdure.engine.recovery import rebuild, refold_joins
 from perdure.engine.registered import new_run
 from perdure.engine.snapshots import Snapshots
 from perdure.engine.streams import Stream
+from perdure.engine.succession import create_successor
 from perdure.engine.values import CodedValues, PlainValues
 from perdure.engine.waiting import request_in, wait_of, waits_touched
 from perdure.errors import CodecError, GraphRuntimeError
-from perdure.events import WAITS, AnyEvent, RunFailed, SegmentEnded, SegmentStarted
+from perdure.events import WAITS, AnyEvent, RunContinued, RunFailed, SegmentEnded, SegmentStarted
 from perdure.graph.graph import Graph
+from perdure.kernel.conclude import Successor
 from perdure.kernel.decide import Happening, decide, hand_back, rest_of, take_over
 from perdure.kernel.deciding import ArrivalFailed, Decision
 from perdure.kernel.describe import describe
@@ -156,7 +158,9 @@ class Driver:
                 self._act(self.first)
                 self.first = None  # it holds all the inputs; what is left of them is in the run
             while self.run.status is Status.RUNNING and not self._stopping:
-                if self._executor.results or self._has_mail or self._alarm.is_due(self.run):
+                if self.run.successor is not None:
+                    await self._continue(self.run.successor)
+                elif self._executor.results or self._has_mail or self._alarm.is_due(self.run):
                     await self._look_into_inbox(self._has_mail)
                     await self._carry_out(await self._decided(self._collected()))
                 elif self._may_rest():
@@ -173,6 +177,16 @@ class Driver:
                 await self._executor.close()
                 if self._snapshots is not None:
                     await self._snapshots.close(self.run)
+
+    async def _continue(self, continued: RunContinued) -> None:
+        """See to it that the run is there that this one goes on as, and end this one."""
+        successor: Successor = "there"
+        if self._durable is not None:
+            await self._durable.journal.flush()
+            durable = self._durable
+            successor = await create_successor(durable.store, self.run, continued, durable.values.blobs, self._clock)
+        happening = Happening(self._clock.now(), successor=successor)
+        await self._carry_out(decide(self.run, happening, self._code))
 
     def _may_rest(self) -> bool:
         """Say whether there is nothing to do for so long that the run needn't be kept in memory."""

@@ -23,7 +23,7 @@ from perdure.engine.history import Recorded, read_history
 from perdure.engine.planning import Planned, PlannedVerb, planned
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import new_run
-from perdure.engine.results import recorded_failure, recorded_outputs
+from perdure.engine.results import recorded_failure, recorded_outputs, recorded_successor
 from perdure.engine.starting import Starting, create_run
 from perdure.engine.values import CodedValues
 from perdure.engine.waiting import Waiting
@@ -534,6 +534,10 @@ class Engine:
         if status is Status.PAUSED:
             raise RunPaused(f"run {run_id!r} is paused: resume it to go on", run_id=run_id)
         raise RunStalled(f"run {run_id!r} is stalled: {info.error}", run_id=run_id)
+
+    async def successor_of(self, info: RunInfo) -> str:
+        """Return the id of the run that a completed one goes on as, or an empty text."""
+        return await recorded_successor(self._store, info)
 
     async def committed_state(self, run_id: str) -> Any:
         """Return a run's committed state, as a tree, from its log."""

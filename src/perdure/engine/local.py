@@ -24,6 +24,7 @@ from perdure.graph.graph import Graph
 from perdure.graph.runtime import Until, provide
 from perdure.ids import checked_identifier
 from perdure.kernel.decide import start
+from perdure.kernel.run import Run
 from perdure.kernel.state.restore import restore
 from perdure.kernel.status import Status
 from perdure.store.port import Store
@@ -63,10 +64,30 @@ class LocalRuntime:
 async def _run_in_memory(
     graph: Graph[Any, Any, Any, Any], state: Any, deps: Any, inputs: Any, run_id: str, pools: Mapping[str, Pool]
 ) -> Any:
+    given, started = inputs, state
+    while True:
+        run, values = await _run_once_in_memory(graph, (started, state), deps, given, run_id, pools)
+        if run.successor is None:
+            break
+        run_id, given, started = run.successor.successor, run.successor.inputs, run.successor.state
+    value, _ = run.ends[0]
+    return values.load(value)
+
+
+async def _run_once_in_memory(
+    graph: Graph[Any, Any, Any, Any],
+    states: tuple[Any, Any],
+    deps: Any,
+    inputs: Any,
+    run_id: str,
+    pools: Mapping[str, Pool],
+) -> tuple[Run, PlainValues]:
+    """Run a graph until it ends, or goes on as a new run; ``states`` are what it starts from, and what is to hold the last."""
+    started_from, state = states
     values, flows = PlainValues(), flows_of(graph)
     run = new_run(graph, run_id, values)
     code = UserCode(graph, flows, values, run_id, deps)
-    started = RunStarted(graph.name, graph.fingerprint, inputs, "", state)
+    started = RunStarted(graph.name, graph.fingerprint, inputs, "", started_from)
     clock = SystemClock()
     start(run, started, None, clock.now(), code)
     driver = Driver(run, graph, flows, values, deps, SegmentStarted("memory", ""), clock, None, pools)
@@ -83,8 +104,7 @@ async def _run_in_memory(
         raise noted(driver.exception, run)
     if run.status is not Status.COMPLETED:
         raise NoResult(f"run {run_id!r} has stopped without a result", run_id=run_id)
-    value, _ = run.ends[0]
-    return values.load(value)
+    return driver.run, values
 
 
 async def _run_on_store(

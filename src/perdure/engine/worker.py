@@ -198,8 +198,11 @@ class Worker:
             lease = self.leases.drop(run_id)
             del self.driven[run_id]
             status = driven.driver.run.status
+            kept = self.known.get(run_id)
             if status in OVER:
                 self.known.pop(run_id, None)
+            if status is Status.COMPLETED and driven.driver.run.successor is not None:
+                await self._follow(driven.driver.run.successor.successor, kept)
             if lease is not None and status is Status.RUNNING:
                 with suppress(StoreError):
                     await asyncio.shield(self.store.release([lease]))
@@ -209,6 +212,16 @@ class Worker:
             self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
             driven.over.set_result(None)
             self._watch.note(run_id, driven)
+
+    async def _follow(self, run_id: str, kept: tuple[str, Any] | None) -> None:
+        """Drive the run on that another one driven here goes on as."""
+        if kept is not None:
+            self.known[run_id] = kept
+        if self.is_open:
+            with suppress(StoreError):
+                info = await self.store.get(run_id)
+                if info is not None:
+                    await self.claim_one(info)
 
     def _lose(self, run_id: str) -> None:
         """Stop driving a run whose lease is lost, without another word into its log."""

@@ -25,7 +25,7 @@ from perdure.events import (
     SegmentEnded,
     SegmentStarted,
 )
-from perdure.kernel.conclude import conclude, interrupt_all
+from perdure.kernel.conclude import Successor, conclude, go_on_as_new, interrupt_all
 from perdure.kernel.deciding import Code, Deciding, Decision
 from perdure.kernel.outcomes import deliver, ring, take_results
 from perdure.kernel.results import Delivery, Request, Result, Succeeded
@@ -44,6 +44,7 @@ class Happening(msgspec.Struct):
         deliveries: answers and signals.
         requests: what somebody wants of the run.
         broken: joins whose code is known to raise, so that the run has to fail there.
+        successor: what has become of the run that this one goes on as, where it does.
     """
 
     now: int
@@ -51,6 +52,7 @@ class Happening(msgspec.Struct):
     deliveries: list[Delivery] = []
     requests: list[Request] = []
     broken: dict[str, Exception] = {}
+    successor: Successor = ""
 
 
 def decide(run: Run, happening: Happening, code: Code) -> Decision:
@@ -81,6 +83,10 @@ def take_over(run: Run, segment: SegmentStarted, happening: Happening, code: Cod
 
 def _go_on(deciding: Deciding, happening: Happening) -> None:
     run = deciding.run
+    if run.successor is not None:
+        settle(deciding)
+        go_on_as_new(deciding, happening.successor)
+        return
     deliver(deciding, happening.deliveries)
     ring(deciding)
     while True:

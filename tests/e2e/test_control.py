@@ -126,7 +126,9 @@ def test_a_run_that_nobody_drives_is_cancelled_at_once(tmp_path: Path, kind: int
         async with Engine.open(store, recover=False) as client:
             await client.cancel("run", by="Ada", reason="enough")
             assert (await client.get("run")).status == "CANCELLED"
-            for ask in (client.cancel, client.pause, client.resume, client.retry, client.recover_run):
+            with pytest.raises(RunConflict, match="is over"):
+                await client.recover_run("run", drive=False)
+            for ask in (client.cancel, client.pause, client.resume, client.retry):
                 with pytest.raises(Exception, match=r"is over|wasn't given"):
                     await ask("run")
         async with Engine.open(store, [graph]) as worker:
@@ -262,7 +264,6 @@ def test_who_had_a_run_recovered_is_recorded() -> None:
             assert await (await engine.recover_run("run", by="Ada", reason="power cut")).result() == [1, 2]
             segments = [r.event for r in await engine.history("run") if isinstance(r.event, SegmentStarted)]
             assert (segments[-1].by, segments[-1].reason) == ("Ada", "power cut")
-            with pytest.raises(RunConflict, match="is over"):
-                await engine.recover_run("run")
+            assert await (await engine.recover_run("run")).result() == [1, 2]
 
     asyncio.run(main())

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples import EXAMPLES
-from perdure import Engine, MemoryStore, Recorded
+from perdure import Engine, GraphBuilder, MemoryStore, Recorded, StepContext, reduce_list_append, reduce_sum
 from perdure.engine.registered import new_run
 from perdure.engine.untyped import NoValues
 from perdure.events import JoinClosed, NodeCompleted, NodeStarted, RunCompleted, SegmentStarted
@@ -186,3 +186,55 @@ def test_every_event_of_a_long_run_can_be_forked_at() -> None:
             return count
 
     assert asyncio.run(check()) >= 50
+
+
+def failing_inside() -> Any:
+    """Return a graph whose outer join collects failures of arms that are forked again, in which others still run."""
+    g = GraphBuilder(name="inside", input_type=list[int], output_type=int)
+
+    @g.step
+    async def arm(ctx: StepContext[None, None, int]) -> int:
+        return ctx.inputs
+
+    @g.step
+    async def work(ctx: StepContext[None, None, int]) -> int:
+        if ctx.inputs % 2:
+            raise ValueError("odd")
+        return ctx.inputs
+
+    @g.step
+    async def slow(ctx: StepContext[None, None, int]) -> int:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return ctx.inputs
+
+    inner = g.join(reduce_sum, initial=0, node_id="inner", preferred_parent_fork="closest")
+    outer = g.join(reduce_list_append, initial_factory=list[Any], node_id="outer", on_error="collect")
+
+    @g.step
+    async def count(ctx: StepContext[None, None, list[Any]]) -> int:
+        return sum(value if isinstance(value, int) else 1000 for value in ctx.inputs)
+
+    g.add(
+        g.edge_from(g.start_node).map(fork_id="each").to(arm),
+        g.edge_from(arm).to(work, slow),
+        g.edge_from(work, slow).to(inner),
+        g.edge_from(inner).to(outer),
+        g.edge_from(outer).to(count),
+        g.edge_from(count).to(g.end_node),
+    )
+    return g.build()
+
+
+def test_a_fork_keeps_what_a_collected_failure_has_given_up() -> None:
+    async def check() -> None:
+        graph = failing_inside()
+        async with Engine.open(MemoryStore(), [graph]) as engine:
+            assert await (await engine.start(graph, inputs=[1, 2, 3], run_id="run")).result() == 2004
+            source = await engine.history("run")
+            tasks = {recorded.event.task for recorded in source if isinstance(recorded.event, NodeStarted)}
+            for at in (*range(1, len(source) + 1), *sorted(tasks)):
+                result, _, _ = await ended(engine, graph, at=at)
+                assert result == 2004
+
+    asyncio.run(check())

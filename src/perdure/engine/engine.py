@@ -226,7 +226,7 @@ class Engine:
         return await self._worker.recover()
 
     async def recover_run(self, run_id: str, *, by: str = "", reason: str = "", drive: bool = True) -> RunHandle[Any]:
-        """Drive one run on that a crash has left behind; return its handle.
+        """Drive one run on that a crash has left behind; return its handle, also if it has ended by now.
 
         A run whose owner isn't known to be dead is taken when its lease has run out, and left alone before that. One that
         waits is driven on by this engine when it is woken.
@@ -239,10 +239,12 @@ class Engine:
 
         Raises:
             RunNotFound: there is no such run.
-            RunConflict: it is paused, stalled or over; or it isn't to be driven here, and somebody else drives it.
+            RunConflict: it is paused or stalled; or it isn't to be driven here, and is over or driven by somebody else.
             RunStalled: it is of a graph that this engine wasn't given.
         """
         info = await self.get(run_id)
+        if drive and Status(info.status) in OVER:
+            return self.attach(run_id)
         check_accepts(info, "recover")
         if not drive:
             await self._control.free(info)

@@ -32,6 +32,7 @@ from perdure.errors import GraphRuntimeError
 from perdure.graph.plan import NodePlan
 from perdure.ids import identify
 from perdure.kernel.apply import apply, join_output_id
+from perdure.kernel.deciding import abandoned_by
 from perdure.kernel.run import Instance, OpenJoin, Phase, Run
 from perdure.kernel.state.operations import DELETE, ORDER, SET, SPLICE
 
@@ -145,6 +146,7 @@ class _Rewriting:
         self._lost_paths: dict[str, set[tuple[object, ...]]] = {}
         self._unfolded: set[tuple[str, str]] = set()
         self._closing: set[tuple[str, str]] = set()
+        self._abandoned: set[tuple[str, str]] = set()
         self.finished = {task for task, seq in source.finished.items() if seq <= upto}
 
     def is_done(self, started: ev.RunStarted) -> bool:
@@ -248,9 +250,24 @@ class _Rewriting:
         if event.outcome == "retry":
             self._attempted(seq, event)
         elif event.outcome in ("collect", "lose") and self._is_live(event.task):
+            task = self.run.tasks[event.task]
+            given_up = abandoned_by(self.run, task, task.node.catch[1])
+            if any(self._runs_again_within(seq, instance, join) for instance, join in given_up):
+                self.stale.add(event.task)  # what is to run again there would be without a join
+                return
+            self._abandoned.update((instance.id, join) for instance, join in given_up)
             self._tell_attempts(event.task)
             self._emit(seq, event)
             self.kept.add(event.task)
+
+    def _runs_again_within(self, seq: int, instance: Instance, join: str) -> bool:
+        """Say whether a task that could reach a join is there that wasn't in the source at this event, or that is dropped."""
+        mark = (instance.fork.id, join)
+        return any(
+            task.id in self._dropped or self._source.finished.get(task.id, seq) < seq
+            for task in self.run.tasks.values()
+            if mark in task.node.counted and task.scope.scope.get(instance.fork.id) is instance
+        )
 
     def _cancelled(self, seq: int, event: ev.NodeCancelled) -> None:
         if not self._is_live(event.task):
@@ -259,9 +276,22 @@ class _Rewriting:
         feeds_nothing = task.feeds is not None and all(
             instance.feed is None or instance.feed.task != task.id for instance in task.feeds
         )
-        if feeds_nothing or _is_ended_early(task.scope, task.node):
+        if feeds_nothing or self._is_ended_early(task.scope, task.node):
             self._tell_attempts(event.task)
             self._emit(seq, event)
+
+    def _is_ended_early(self, scope: Instance, node: NodePlan) -> bool:
+        """Say whether a join that a node in a scope could reach has ended its fork early, or was given up."""
+        for fork, join in node.counted:
+            instance = scope.scope.get(fork)
+            if instance is None:
+                continue
+            joined = instance.joins.get(join)
+            if joined is not None and (joined.cancelled or (joined.node.cancels and joined.has_enough)):
+                return True
+            if (instance.id, join) in self._abandoned:
+                return True
+        return False
 
     # --- waits ---
 
@@ -307,7 +337,7 @@ class _Rewriting:
             return
         feed = instance.feed
         has_ended = feed.task in self.finished and feed.taken == event.count
-        if has_ended or _is_ended_early(instance, instance.fork):
+        if has_ended or self._is_ended_early(instance, instance.fork):
             self._emit(seq, event)
 
     def _arms_opened(self, seq: int, event: ev.ArmsOpened) -> None:
@@ -385,22 +415,14 @@ class _Rewriting:
     def _join_cancelled(self, seq: int, event: ev.JoinCancelled) -> None:
         joined = self.run.joins.get((event.join, event.instance))
         is_left = joined is not None and not joined.scope.counts.get(joined.node.id)
-        if joined is not None and is_left and _is_ended_early(joined.scope, joined.node):
+        if joined is None or not is_left:
+            return
+        if (event.instance, event.join) in self._abandoned or self._is_ended_early(joined.scope, joined.node):
             self._emit(seq, event)
 
 
 def _may_close(joined: OpenJoin) -> bool:
     return joined.has_enough or not joined.scope.counts.get(joined.node.id)
-
-
-def _is_ended_early(scope: Instance, node: NodePlan) -> bool:
-    """Say whether a join that a node in a scope could reach has ended its fork early."""
-    for fork, join in node.counted:
-        instance = scope.scope.get(fork)
-        joined = instance.joins.get(join) if instance is not None else None
-        if joined is not None and (joined.cancelled or (joined.node.cancels and joined.has_enough)):
-            return True
-    return False
 
 
 def _overlaps(path: tuple[object, ...], others: set[tuple[object, ...]]) -> bool:

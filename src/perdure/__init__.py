@@ -2,10 +2,14 @@
 
 from perdure.codec.registry import tagged, upcast, versioned
 from perdure.engine import local as _local
+from perdure.engine.batches import Batch, Batches
 from perdure.engine.engine import Engine
+from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded
 from perdure.engine.logging import add_attempt
+from perdure.engine.standstill import Explanation
+from perdure.engine.timeline import RunDiff, Timeline
 from perdure.engine.waiting import Waiting
 from perdure.errors import (
     AnswerRefused,
@@ -46,10 +50,12 @@ from perdure.errors import (
 )
 from perdure.failure import Failure
 from perdure.graph.builder import GraphBuilder
+from perdure.graph.class_node import BaseNode, End, GraphRunContext, JoinNode, StepNode
 from perdure.graph.conditions import Condition
 from perdure.graph.decision import Decision
 from perdure.graph.graph import Graph
 from perdure.graph.group import Group
+from perdure.graph.iteration import EndMarker, ErrorMarker, GraphTask, GraphTaskRequest
 from perdure.graph.join import (
     Join,
     ReduceFirstValue,
@@ -80,27 +86,39 @@ __all__ = [
     "NOT_DONE",
     "Answer",
     "AnswerRefused",
+    "BaseNode",
+    "Batch",
+    "Batches",
     "CodecError",
     "Condition",
     "ConvergenceWarning",
     "CrashLoop",
     "DeadlineExceeded",
     "Decision",
+    "End",
+    "EndMarker",
     "EndNode",
     "Engine",
+    "ErrorMarker",
     "Escalate",
+    "Explanation",
     "Failure",
     "Fenced",
     "Fork",
     "Graph",
     "GraphBuilder",
     "GraphBuildingError",
+    "GraphRun",
+    "GraphRunContext",
     "GraphRuntimeError",
     "GraphSetupError",
+    "GraphTask",
+    "GraphTaskRequest",
     "GraphValidationError",
     "Group",
     "InvalidIdentifier",
     "Join",
+    "JoinNode",
     "MaxStepsError",
     "MemoryStore",
     "NoResult",
@@ -116,6 +134,7 @@ __all__ = [
     "Router",
     "RunCancelled",
     "RunConflict",
+    "RunDiff",
     "RunError",
     "RunFailed",
     "RunHandle",
@@ -131,6 +150,7 @@ __all__ = [
     "Status",
     "Step",
     "StepContext",
+    "StepNode",
     "StepTimeout",
     "StepType",
     "StoreClosed",
@@ -142,6 +162,7 @@ __all__ = [
     "StoreReadOnly",
     "StoreTooNew",
     "StoreUnsupported",
+    "Timeline",
     "TypeExpression",
     "Wait",
     "Waiting",

@@ -432,6 +432,8 @@ class Overridden(Event, frozen=True):
     placed: tuple[Placed, ...] = ()
     output: Output | None = None
     """The value that ends the run."""
+    takes_back: bool = False
+    """Whether the values that had reached the end don't count any more."""
 
 
 AnyEvent: TypeAlias = (

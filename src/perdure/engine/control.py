@@ -201,7 +201,16 @@ class Control:
     async def _journal_of(self, taken: RunInfo) -> Journal:
         """Return a journal that writes at the end of a run's log, which needn't be folded for that."""
         position = await position_of(self._store, taken)
-        return Journal(self._store, taken.run_id, taken.epoch, position, self._worker.clock, Blobs(), "sync")
+        return Journal(
+            self._store,
+            taken.run_id,
+            taken.epoch,
+            position,
+            self._worker.clock,
+            Blobs(),
+            "sync",
+            self._worker.publisher.publish,
+        )
 
     async def _give_back(self, info: RunInfo) -> None:
         if info.run_id not in self._worker.driven:

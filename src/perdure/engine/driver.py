@@ -27,6 +27,7 @@ from perdure.engine.logging import get_logger, log_failures
 from perdure.engine.recovery import rebuild, refold_joins
 from perdure.engine.registered import new_run
 from perdure.engine.snapshots import Snapshots
+from perdure.engine.steps import Steps
 from perdure.engine.streams import Stream
 from perdure.engine.succession import create_successor
 from perdure.engine.values import CodedValues, PlainValues
@@ -77,6 +78,7 @@ class Driver:
         exception: what made it fail, if that happened in this process.
         first: what has been decided and committed already, for a run that was just created.
         has_handed_back: whether the run has been given up, to be driven elsewhere or later.
+        steps: where it meets a caller who steps through the run, if there is one.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Driver:
         clock: Clock,
         durable: Durable | None,
         pools: Mapping[str, Pool] | None = None,
+        steps: Steps | None = None,
     ) -> None:
         self.run = run
         self.exception: BaseException | None = None
@@ -113,6 +116,9 @@ class Driver:
         self._requests: list[Request] = []
         self._taken_up: set[int] = set()
         self._open_waits: set[str] = set()
+        self.steps = steps
+        if steps is not None:
+            steps.wake = self._wake_up
         self._executor = Executor(
             run, graph, flows, values, deps, clock=clock, pools=pools or {}, wake=self._wake_up, fetch=self._fetch
         )
@@ -157,15 +163,20 @@ class Driver:
                 self._note_waits(self.first.events)
                 self._act(self.first)
                 self.first = None  # it holds all the inputs; what is left of them is in the run
+                await self._offer()
             while self.run.status is Status.RUNNING and not self._stopping:
                 if self.run.successor is not None:
                     await self._continue(self.run.successor)
+                elif self.steps is not None and await self.steps.take_word(
+                    self.run, self._flows, self._values, self._deps
+                ):
+                    await self._carry_out(await self._decided([]))
                 elif self._executor.results or self._has_mail or self._alarm.is_due(self.run):
                     await self._look_into_inbox(self._has_mail)
                     await self._carry_out(await self._decided(self._collected()))
                 elif self._may_rest():
                     await self._hand_back(WAITS)
-                else:
+                elif self.steps is None or not self.steps.has_word:
                     self._wake = asyncio.get_running_loop().create_future()
                     self._alarm.set(self.run)
                     await self._wake
@@ -177,6 +188,8 @@ class Driver:
                 await self._executor.close()
                 if self._snapshots is not None:
                     await self._snapshots.close(self.run)
+            if self.steps is not None:
+                self.steps.over()
 
     async def _continue(self, continued: RunContinued) -> None:
         """See to it that the run is there that this one goes on as, and end this one."""
@@ -192,6 +205,8 @@ class Driver:
         """Say whether there is nothing to do for so long that the run needn't be kept in memory."""
         if rest_of(self.run) != "waiting":
             return False
+        if self.steps is not None and (self._durable is not None or self.run.failures):
+            return False  # the caller has to be heard, and whoever drove it on would know nothing of him
         due_at = self.run.next_alarm()
         if self._durable is None:
             if due_at is None:
@@ -231,7 +246,8 @@ class Driver:
     def _collected(self) -> list[Result]:
         """Take what has been reported since the last decision."""
         reported = self._executor.results
-        self._executor.results = []
+        taken = len(reported) if self.steps is None else 1  # a caller is shown what follows from each
+        reported, self._executor.results = reported[:taken], reported[taken:]
         results: list[Result] = []
         for report in reported:
             if isinstance(report, Stream):
@@ -250,7 +266,8 @@ class Driver:
         """Decide; where user code raises, discard what was decided and decide again, knowing that it raises."""
         broken: dict[str, Exception] = {}
         while True:
-            happening = Happening(self._clock.now(), list(results), self._deliveries, self._requests, broken)
+            hold = self.steps.hold if self.steps is not None else None
+            happening = Happening(self._clock.now(), list(results), self._deliveries, self._requests, broken, hold)
             try:
                 if taking_over:
                     decision = take_over(self.run, self._segment, happening, self._code)
@@ -314,6 +331,14 @@ class Driver:
         self._act(decision)
         if self._snapshots is not None:
             self._snapshots.consider(self.run)
+        await self._offer()
+
+    async def _offer(self) -> None:
+        """Show what a commit has led to to a caller who steps through the run."""
+        if self.steps is not None:
+            self.steps.done()
+            if self.run.status is Status.RUNNING:
+                await self.steps.look(self.run, self._values, self._exceptions, self._fetch)
 
     def _waits_changed(self, events: Sequence[AnyEvent]) -> tuple[tuple[Wait, ...], tuple[str, ...]]:
         """Return the waits that a decision has opened, or handed on, and those it has ended."""

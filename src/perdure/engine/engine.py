@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from inspect import iscoroutinefunction
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
+import msgspec
 
 from perdure.engine.answering import Answering
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.control import Control, check_accepts
 from perdure.engine.driven import Driven
 from perdure.engine.forking import Forking, fork
+from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded, read_history
+from perdure.engine.iterating import iterate_on_store
+from perdure.engine.past import state_at
+from perdure.engine.places import ALL, Wanted, read_placed
 from perdure.engine.planning import Planned, PlannedVerb, planned
+from perdure.engine.publish import OnEvent, follow
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import new_run
 from perdure.engine.results import recorded_failure, recorded_outputs, recorded_successor
+from perdure.engine.standstill import Explanation, Here, explain_run
 from perdure.engine.starting import Starting, create_run
+from perdure.engine.steps import Steps
+from perdure.engine.timeline import RunDiff, Timeline, diff_runs, timeline_of
 from perdure.engine.values import CodedValues
 from perdure.engine.waiting import Waiting
 from perdure.engine.worker import Worker
 from perdure.errors import (
     GraphRuntimeError,
+    GraphSetupError,
     RunCancelled,
     RunConflict,
     RunInterrupted,
@@ -47,6 +59,8 @@ from perdure.kernel.status import OVER, Status
 from perdure.store.port import RunInfo, Store
 from perdure.store.sqlite.store import SQLiteStore
 
+StateT = TypeVar("StateT")
+DepsT = TypeVar("DepsT")
 InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
 
@@ -68,12 +82,24 @@ class Engine:
         recover: bool,
         durability: Durability,
         clock: Clock,
+        on_event: OnEvent | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._durability: Durability = durability
         self._plans: dict[str, asyncio.Task[None]] = {}
-        self._worker = Worker(store, clock, graphs, deps=deps, deps_for=deps_for, pools=executors, recovers=recover)
+        if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
+            raise GraphSetupError(f"on_event={on_event!r:.80} is no plain function of a run id and an event")
+        self._worker = Worker(
+            store,
+            clock,
+            graphs,
+            deps=deps,
+            deps_for=deps_for,
+            pools=executors,
+            recovers=recover,
+            on_event=(on_event,) if on_event is not None else (),
+        )
         self._answering = Answering(self._worker)
         self._control = Control(self._worker)
 
@@ -89,6 +115,7 @@ class Engine:
         recover: bool = True,
         durability: Durability = "sync",
         clock: Clock | None = None,
+        on_event: OnEvent | None = None,
     ) -> Engine:
         """Return an engine, to be entered with ``async with``.
 
@@ -102,6 +129,9 @@ class Engine:
             durability: ``"sync"`` makes every decision durable before anything is done about it; ``"async"`` and
                 ``"exit"`` are faster and may lose the last events of a run in a crash.
             clock: another clock, for tests.
+            on_event: called with the id of a run and a ``Recorded`` event, once for each that this engine commits, when it is
+                durable. It is called between the steps of runs, so it has to return at once; if it raises, that is logged
+                and it isn't called any more.
 
         Raises:
             GraphBuildingError: values of a graph can't be stored.
@@ -116,6 +146,7 @@ class Engine:
             recover=recover,
             durability=durability,
             clock=clock or SystemClock(),
+            on_event=on_event,
         )
 
     # --- life ---
@@ -173,27 +204,84 @@ class Engine:
             by: who starts the run, for the record.
             durability: another mode than the engine's.
             deadline: how long the run may take, or until when; it fails with ``DeadlineExceeded`` if it isn't over then.
-            tags: texts by which the run can be told apart, for the record.
+            tags: texts by which the run can be found; see :meth:`list`. Names and texts have 1 to 200 printable characters.
 
         Raises:
             RunConflict: the id is taken by a run of another graph or with other inputs.
             CodecError: the inputs or the state can't be stored.
             GraphSetupError: an argument is of a wrong type.
+            InvalidIdentifier: the id or a tag can't be one.
             StoreError: the store can't be used.
         """
+        starting = self._starting(graph, inputs, state, deps, run_id, by, durability, deadline, tags)
+        await self.begin(graph, starting)
+        return self.attach(starting.run_id)
+
+    def iter(
+        self,
+        graph: Graph[StateT, DepsT, InputT, OutputT],
+        *,
+        inputs: InputT = None,  # type: ignore[assignment]
+        state: StateT = None,  # type: ignore[assignment]
+        deps: Any = MISSING,
+        run_id: str | None = None,
+        by: str = "",
+        durability: Durability | None = None,
+    ) -> AbstractAsyncContextManager[GraphRun[StateT, DepsT, OutputT]]:
+        """Step through a run: ``async with engine.iter(graph, …) as run``; see :meth:`Graph.iter`.
+
+        A run with this id that is there already is gone on with where it stands. When the context is left before the end,
+        the run stays there, and whoever drives runs of its graph may drive it on.
+
+        Args:
+            graph: the graph.
+            inputs: the inputs of the run.
+            state: what the run's state starts from; holds the committed state afterwards.
+            deps: dependencies for this run; those of the engine if they aren't given.
+            run_id: the id, 1 to 200 printable characters; made up if it isn't given.
+            by: who starts the run, for the record.
+            durability: another mode than the engine's.
+
+        Raises:
+            RunConflict: the id is taken by a run of another graph or with other inputs, or by one that is driven already.
+            RunError: the run is over and has no output.
+        """
+        starting = self._starting(graph, inputs, state, deps, run_id, by, durability, None, None)
+        return iterate_on_store(self, graph, msgspec.structs.replace(starting, steps=Steps()))
+
+    def _starting(
+        self,
+        graph: Graph[Any, Any, Any, Any],
+        inputs: Any,
+        state: Any,
+        deps: Any,
+        run_id: str | None,
+        by: str,
+        durability: Durability | None,
+        deadline: timedelta | datetime | None,
+        tags: Mapping[str, str] | None,
+    ) -> Starting:
         self._check_open()
-        mine = self._worker.register(graph)
-        run_id = checked_identifier("run id", run_id) if run_id is not None else made_up_id()
-        await self._save_plan(graph)
-        given, is_given = self._worker.deps_of(graph, deps), not isinstance(deps, Missing)
-        mode = durability or self._durability
-        starting = Starting(
-            run_id, inputs, state, given, by, mode, deadline_at(deadline, self._clock), dict(tags or {}), is_given
+        self._worker.register(graph)
+        return Starting(
+            checked_identifier("run id", run_id) if run_id is not None else made_up_id(),
+            inputs,
+            state,
+            self._worker.deps_of(graph, deps),
+            by,
+            durability or self._durability,
+            deadline_at(deadline, self._clock),
+            checked_tags(tags or {}),
+            is_given=not isinstance(deps, Missing),
         )
+
+    async def begin(self, graph: Graph[Any, Any, Any, Any], starting: Starting) -> None:
+        """Create a run, or attach to the one that has its id."""
+        await self._save_plan(graph)
+        mine = self._worker.register(graph)
         info, digest, created = await self._worker.see_through(create_run(self._worker, mine, starting))
         if not created:
-            await self._attach(graph, info, digest, given, is_given=is_given)
-        return self.attach(run_id)
+            await self._attach(graph, info, digest, starting)
 
     async def _save_plan(self, graph: Graph[Any, Any, Any, Any]) -> None:
         """Keep the graph's plan in the store; of many runs that start at once, the first one sees to it."""
@@ -204,18 +292,20 @@ class Engine:
         if not saving.done():
             await asyncio.shield(saving)
 
-    async def _attach(
-        self, graph: Graph[Any, Any, Any, Any], info: RunInfo, digest: str, deps: Any, *, is_given: bool
-    ) -> None:
+    async def _attach(self, graph: Graph[Any, Any, Any, Any], info: RunInfo, digest: str, starting: Starting) -> None:
         if info.graph != graph.name or info.inputs_digest != digest:
             what = f"of graph {info.graph!r}" if info.graph != graph.name else "with other inputs"
             raise RunConflict(
                 f"there is a run {info.run_id!r} already, {what}: use another run_id, or the same inputs to attach to it",
                 run_id=info.run_id,
             )
-        if Status(info.status) not in OVER:
-            self._worker.keep(info.run_id, graph, deps, is_given=is_given)
-            await self._worker.claim_one(info, deps)
+        if Status(info.status) not in OVER and starting.steps is None:
+            self._worker.keep(info.run_id, graph, starting.deps, is_given=starting.is_given)
+            await self._worker.claim_one(info, starting.deps)
+
+    async def claim_to_step(self, info: RunInfo, starting: Starting) -> bool:
+        """Drive a run on as its caller steps through it, if nobody else drives it; say whether that is so."""
+        return await self._worker.claim_one(info, starting.deps, starting.steps)
 
     async def recover(self) -> int:
         """Drive on the runs of this engine's graphs that nobody drives; return how many.
@@ -460,30 +550,122 @@ class Engine:
         *,
         statuses: Sequence[Status | str] = (),
         graph: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        since: datetime | None = None,
         limit: int = 100,
-        before: int | None = None,
+        before: datetime | int | None = None,
     ) -> Sequence[RunInfo]:
         """Return runs, the newest first.
 
         Args:
             statuses: only runs in one of these.
             graph: only runs of the graph with this name.
+            tags: only runs that were started with all of these.
+            since: only runs created at this time or later.
             limit: how many at most.
-            before: only runs created before this time, in microseconds since 1970.
+            before: only runs created before this time; also as ``created_at`` has it, to turn pages.
+
+        Raises:
+            GraphSetupError: a time has no zone.
         """
         self._check_open()
         wanted = [Status(status).value for status in statuses]
-        return await self._store.list(statuses=wanted, graph=graph, limit=limit, before=before)
+        last = before if isinstance(before, int) else time_of("before", before)
+        first = time_of("since", since)
+        return await self._store.list(
+            statuses=wanted, graph=graph, limit=limit, before=last, since=first, tags=tags or {}
+        )
 
-    async def history(self, run_id: str) -> Sequence[Recorded]:
-        """Return the events of a run, in order.
+    async def history(
+        self,
+        run_id: str,
+        *,
+        from_seq: int = 1,
+        to_seq: int | None = None,
+        kinds: Collection[str] = (),
+        task: str | None = None,
+        node: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Sequence[Recorded]:
+        """Return the events of a run, in order; with conditions those for which all of them hold.
+
+        Args:
+            run_id: the run.
+            from_seq: only events from this one on.
+            to_seq: only events up to this one.
+            kinds: only events of these kinds, by name, as ``"NodeFailed"``.
+            task: only events about this task, by its id or its path.
+            node: only events about this node.
+            since: only events from this time on.
+            until: only events up to this time.
+
+        Raises:
+            RunNotFound: there is no such run.
+            StoreCorrupt: its log isn't what was written.
+            GraphSetupError: there is no such kind of event, or a time has no zone.
+        """
+        info = await self.get(run_id)
+        first, last = time_of("since", since), time_of("until", until)
+        wanted = Wanted(from_seq, to_seq, kinds, task, node, first, last)
+        if wanted == ALL:
+            return [recorded async for recorded in read_history(self._store, info)]
+        return [recorded async for recorded, _ in read_placed(self._store, info, wanted)]
+
+    async def state_at(self, run_id: str, seq: int) -> Any:
+        """Return a copy of a run's state as it was once an event had been recorded.
+
+        It is of the graph's own type if this engine was given the graph the run was driven with; else objects come as dicts of
+        their fields, and all else as JSON has it.
+
+        Raises:
+            RunNotFound: there is no such run.
+            GraphRuntimeError: there is no such event.
+            StoreCorrupt: its log isn't what was written.
+        """
+        info = await self.get(run_id)
+        return await state_at(self._store, info, seq, self._worker.graphs.of(info))
+
+    async def explain(self, run_id: str, *, limit: int = 20) -> Explanation:
+        """Return every reason for which a run makes no progress, the weightiest first.
+
+        Args:
+            run_id: the run.
+            limit: how many reasons of one kind are told.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        info = await self.get(run_id)
+        mine = self._worker.graphs.of(info)
+        lacks = mine is not None and run_id not in self._worker.known and info.graph not in self._worker.drivable()
+        here = Here(mine.graph.plan if mine is not None else None, lacks)
+        return await explain_run(self._store, run_id, self._clock.now(), here, limit)
+
+    async def timeline(self, run_id: str) -> Timeline:
+        """Return when the batches, attempts, joins and waits of a run began and ended, and its critical path.
 
         Raises:
             RunNotFound: there is no such run.
             StoreCorrupt: its log isn't what was written.
         """
-        info = await self.get(run_id)
-        return [recorded async for recorded in read_history(self._store, info)]
+        self._check_open()
+        return await timeline_of(self._store, run_id, self._clock.now())
+
+    async def diff(self, run_a: str, run_b: str) -> RunDiff:
+        """Return two runs side by side, aligned by the ids of their tasks.
+
+        Raises:
+            RunNotFound: there is no such run.
+            StoreCorrupt: a log isn't what was written.
+        """
+        self._check_open()
+        return await diff_runs(self._store, run_a, run_b)
+
+    def follow(self, info: RunInfo, from_seq: int) -> AsyncGenerator[Recorded]:
+        """Return the events of a run from a seq on, and those to come; what ``handle.events()`` iterates over."""
+        self._check_open()
+        return follow(self._worker, info, from_seq)
 
     def driven(self, run_id: str) -> Driven | None:
         """Return what drives a run in this process, or None."""
@@ -561,6 +743,15 @@ def made_up_id() -> str:
     return secrets.token_hex(8)
 
 
+def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags that can be stored and found again.
+
+    Raises:
+        InvalidIdentifier: a name or a text is empty, too long, or holds a character that can't be printed.
+    """
+    return {checked_identifier("name of a tag", name): checked_identifier("tag", text) for name, text in tags.items()}
+
+
 def deadline_at(deadline: timedelta | datetime | None, clock: Clock) -> int | None:
     """Return when a run has to be over, in microseconds since 1970.
 
@@ -572,3 +763,12 @@ def deadline_at(deadline: timedelta | datetime | None, clock: Clock) -> int | No
     if isinstance(deadline, timedelta):
         return clock.now() + microseconds("deadline", deadline)
     return since_1970("deadline", deadline)
+
+
+def time_of(name: str, time: datetime | None) -> int | None:
+    """Return a time in microseconds since 1970, if there is one.
+
+    Raises:
+        GraphSetupError: it has no time zone.
+    """
+    return since_1970(name, time) if time is not None else None

@@ -18,7 +18,19 @@ from perdure.engine.values import Values
 from perdure.errors import GraphRuntimeError
 from perdure.events import Items, Route
 from perdure.graph.conditions import Condition
-from perdure.graph.flow import Choose, Enter, Flow, Leaf, Pick, Split, Spread, Transform, flows_within, needs_value
+from perdure.graph.flow import (
+    Choose,
+    Enter,
+    Flow,
+    Leaf,
+    Pick,
+    Split,
+    Spread,
+    Transform,
+    flows_within,
+    needs_value,
+    subflows,
+)
 from perdure.graph.graph import Graph
 from perdure.graph.plan import NodeKind
 from perdure.graph.router import Send
@@ -67,7 +79,18 @@ class Flows:
         self._matches = graph.matches
         self._static: dict[int, bool] = {}
         self.is_static = {id_: self._decides_nothing(node.flow) for id_, node in self._nodes.items()}
-        self.needs_output = {id_: node.flow is None or needs_value(node.flow) for id_, node in self._nodes.items()}
+        self.needs_output = {id_: self._needs_output(node.flow, frozenset()) for id_, node in self._nodes.items()}
+
+    def _needs_output(self, flow: Flow | None, through: frozenset[str]) -> bool:
+        """Say whether a value itself travels on, also through decisions, and not only what is made of it on its way."""
+        if flow is None or not needs_value(flow):
+            return flow is None
+        return any(
+            flow_through is None
+            or (leaf.target not in through and self._needs_output(flow_through, through | {leaf.target}))
+            for leaf in _leaves_with_the_value(flow)
+            for flow_through in (self._flow_through(leaf),)
+        )
 
     def _decides_nothing(self, flow: Flow | None) -> bool:
         """Say whether a flow is only edges and broadcasts."""
@@ -123,6 +146,16 @@ class Flows:
             await evaluation.follow(flow, value, node, 0)
         return evaluation.outcome()
 
+    async def evaluate_arrival(self, target: str, value: Any, context: Context, values: Values) -> Evaluated:
+        """Decide the ways on of a value that is put at a node: through a decision, or into a group.
+
+        Raises:
+            Exception: as for :meth:`evaluate`.
+        """
+        evaluation = _Evaluation(self, target, context, values)
+        await evaluation.follow(Leaf(target), value, "", 0)
+        return evaluation.outcome()
+
     async def evaluate_item(self, spread: Spread, item: Any, by: str, context: Context, values: Values) -> Route | None:
         """Decide the way of one item of a stream behind its map."""
         if self._decides_nothing(spread.then):
@@ -130,6 +163,15 @@ class Flows:
         evaluation = _Evaluation(self, spread.fork, context, values, inner=True)
         await evaluation.follow(spread.then, item, by, 0)
         return evaluation.route() or Route()
+
+
+def _leaves_with_the_value(flow: Flow) -> list[Leaf]:
+    """Return where the value itself arrives."""
+    if isinstance(flow, Leaf):
+        return [flow]
+    if isinstance(flow, Transform | Spread):
+        return []
+    return [leaf for part in subflows(flow) for leaf in _leaves_with_the_value(part)]
 
 
 _known: WeakKeyDictionary[Graph[Any, Any, Any, Any], Flows] = WeakKeyDictionary()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure.engine.driven import Driven
+from perdure.engine.history import Recorded
+from perdure.engine.standstill import Explanation
 from perdure.engine.waiting import Waiting
 from perdure.kernel.state.tree import thaw
 from perdure.kernel.status import OVER, Status
@@ -119,6 +122,23 @@ class RunHandle(Generic[OutputT]):
                 return status
             self._driven = self._engine.driven(self._run_id) or await self._engine.changed(self._run_id, change)
 
+    async def events(self, from_seq: int = 0) -> AsyncIterator[Recorded]:
+        """Yield the events of the run, those in its log and then those to come, until it is over.
+
+        They come at the pace at which they are asked for; the run doesn't wait for that.
+
+        Args:
+            from_seq: the seq to begin with; one more than the last that was seen goes on from there.
+
+        Raises:
+            RunNotFound: the run is gone.
+            StoreCorrupt: its log isn't what was written.
+            RunInterrupted: the engine was closed, and the run isn't over.
+        """
+        async with aclosing(self._engine.follow(await self.info(), from_seq)) as followed:
+            async for recorded in followed:
+                yield recorded
+
     # --- from outside ---
 
     async def waiting(self) -> Sequence[Waiting]:
@@ -156,6 +176,10 @@ class RunHandle(Generic[OutputT]):
             RunConflict: it is over.
         """
         await self._engine.cancel(self._run_id, by=by, reason=reason)
+
+    async def explain(self, *, limit: int = 20) -> Explanation:
+        """Return every reason for which the run makes no progress; see :meth:`Engine.explain`."""
+        return await self._engine.explain(self._run_id, limit=limit)
 
     async def state(self) -> Any:
         """Return a copy of the run's committed state."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -51,6 +51,10 @@ class Beside(msgspec.Struct, frozen=True):
 NOTHING = Beside()
 
 
+def _to_nobody(run_id: str, rows: Sequence[Row]) -> None:
+    """Tell nobody."""
+
+
 class Journal:
     """Writes the events of one run under one lease."""
 
@@ -63,8 +67,10 @@ class Journal:
         clock: Clock,
         blobs: Blobs,
         durability: Durability,
+        publish: Callable[[str, Sequence[Row]], None] = _to_nobody,
     ) -> None:
         self._store = store
+        self._publish = publish
         self._run_id = run_id
         self.epoch = epoch
         self.position = position
@@ -124,6 +130,7 @@ class Journal:
         self._blobs.save()
         if self._durability == "sync":
             await self._store.append(append)
+            self._publish(self._run_id, rows)
             return
         self._backlog.append(append)
         self._backlog_events += len(events)
@@ -179,6 +186,8 @@ class Journal:
                 await self._store.append(merged)
             except StoreError as error:
                 self._failed = error
+            else:
+                self._publish(self._run_id, rows)
 
 
 def _stays(task: str, opened_in: Append, appends: Sequence[Append]) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor as Pool
+from contextlib import asynccontextmanager
 from os import PathLike
 from typing import Any
 
@@ -16,6 +17,7 @@ from perdure.engine.driven import noted
 from perdure.engine.driver import Driver
 from perdure.engine.engine import Engine, made_up_id
 from perdure.engine.evaluate import flows_of
+from perdure.engine.iterating import iterate_in_memory
 from perdure.engine.registered import new_run
 from perdure.engine.values import PlainValues
 from perdure.errors import GraphSetupError, NoResult
@@ -59,6 +61,34 @@ class LocalRuntime:
             return await _run_in_memory(graph, state, deps, inputs, run_id or made_up_id(), executors or {})
         engine = Engine.open(store, recover=False, durability=durability, executors=executors)
         return await _run_on_store(engine, graph, state, deps, inputs, run_id, until)
+
+    @asynccontextmanager
+    async def iter(
+        self,
+        graph: Graph[Any, Any, Any, Any],
+        /,
+        *,
+        state: Any,
+        deps: Any,
+        inputs: Any,
+        store: str | PathLike[str] | Store | None,
+        run_id: str | None,
+        durability: Durability,
+        executors: Mapping[str, Pool] | None,
+    ) -> AsyncIterator[Any]:
+        """Step through a run of a graph."""
+        given: dict[str, Any] = {"state": state, "deps": deps, "inputs": inputs}
+        if run_id is not None:
+            checked_identifier("run id", run_id)
+        if store is None:
+            pools = executors or {}
+            check_executors(graph, pools)
+            async with iterate_in_memory(graph, run_id=run_id or made_up_id(), pools=pools, **given) as run:
+                yield run
+            return
+        opened = Engine.open(store, recover=False, durability=durability, executors=executors)
+        async with opened as engine, engine.iter(graph, run_id=run_id, **given) as run:
+            yield run
 
 
 async def _run_in_memory(

@@ -15,6 +15,7 @@ from perdure.engine.code import UserCode
 from perdure.engine.driver import first_waits
 from perdure.engine.journal import Journal, Position
 from perdure.engine.registered import Registered, new_run
+from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.worker import Worker
 from perdure.errors import GraphSetupError
@@ -46,6 +47,8 @@ class Starting(msgspec.Struct, frozen=True):
     """The run it was forked from, or goes on from."""
     is_driven: bool = True
     """Whether the run is driven here; else it is created for whoever takes it."""
+    steps: Steps | None = None
+    """Where the driver meets a caller who steps through the run, if there is one."""
 
 
 async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
@@ -79,7 +82,16 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
     run_id = starting.run_id
     run, decision, is_ahead = _first_decision(worker, mine, starting, values, started)
     position = Position(0, chain_start(run_id, graph.name), 0)
-    journal = Journal(worker.store, run_id, worker.epoch, position, worker.clock, values.blobs, starting.durability)
+    journal = Journal(
+        worker.store,
+        run_id,
+        worker.epoch,
+        position,
+        worker.clock,
+        values.blobs,
+        starting.durability,
+        worker.publisher.publish,
+    )
     rows = journal.rows(decision.events)
     new = NewRun(
         run_id=run_id,
@@ -94,13 +106,16 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         owner=worker.owner if run.status is not Status.FAILED and starting.is_driven else None,
         lease_until=worker.leases.until(),
         opened=first_waits(run, decision.events, rows[0].ts),
+        tags=starting.tags,
     )
     info, created = await worker.store.create(new)
     if created:
         values.blobs.save()
+        worker.publisher.publish(run_id, rows)
         if starting.is_driven:
             first = decision if is_ahead else None
-            worker.drive(run, mine, values, journal, starting.deps, first, is_given=starting.is_given)
+            given = starting.is_given
+            worker.drive(run, mine, values, journal, starting.deps, first, is_given=given, steps=starting.steps)
     return info, digest, created
 
 
@@ -126,7 +141,12 @@ def _first_decision(
         if not ahead:
             break
         try:
-            first = take_over(run, worker.segment(graph), Happening(now), code)
+            first = take_over(
+                run,
+                worker.segment(graph),
+                Happening(now, hold=starting.steps.hold if starting.steps is not None else None),
+                code,
+            )
         except (ArrivalFailed, BlobMissing):
             continue
         decision.events += first.events

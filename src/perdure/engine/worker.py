@@ -8,7 +8,7 @@ looking (``watch.py``): whether runs are due, whether something came in for thos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -22,8 +22,10 @@ from perdure.engine.known import KnownGraphs
 from perdure.engine.leases import CLAIM_PAGE, Leases
 from perdure.engine.logging import get_logger
 from perdure.engine.owner import appear, disappear, is_provably_dead
+from perdure.engine.publish import OnEvent, Publisher
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import Registered, new_run, registered
+from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.watch import Watch
 from perdure.errors import Fenced, GraphRuntimeError, StoreCorrupt, StoreError
@@ -52,6 +54,7 @@ class Worker:
         when_paused: called with a run that was driven here and has just been paused.
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
+        publisher: what tells others what is committed here.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Worker:
         deps_for: Mapping[str, Callable[[], Any]],
         pools: Mapping[str, Pool],
         recovers: bool,
+        on_event: Sequence[OnEvent] = (),
     ) -> None:
         self.store = store
         self.clock = clock
@@ -74,6 +78,7 @@ class Worker:
         self.driven: dict[str, Driven] = {}
         self.known: dict[str, tuple[str, Any]] = {}
         self.is_open = False
+        self.publisher = Publisher(on_event)
         self.recovers = recovers
         self.when_paused: Callable[[str], Awaitable[None]] | None = None
         self._deps = deps
@@ -171,13 +176,14 @@ class Worker:
         *,
         is_given: bool = False,
         segment: SegmentStarted | None = None,
+        steps: Steps | None = None,
     ) -> None:
         """Drive a run whose lease was just taken; keep its dependencies for when it is woken, if they were given to it."""
         graph = mine.graph
         self.leases.add(run.run_id, journal.epoch)
         durable = Durable(self.store, journal, values)
         segment = segment or self.segment(graph)
-        driver = Driver(run, graph, mine.flows, values, deps, segment, self.clock, durable, pools=self._pools)
+        driver = Driver(run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver)
         self.keep(run.run_id, graph, deps, is_given=is_given)
@@ -199,7 +205,7 @@ class Worker:
             del self.driven[run_id]
             status = driven.driver.run.status
             kept = self.known.get(run_id)
-            if status in OVER:
+            if status in OVER or driven.driver.steps is not None:
                 self.known.pop(run_id, None)
             if status is Status.COMPLETED and driven.driver.run.successor is not None:
                 await self._follow(driven.driver.run.successor.successor, kept)
@@ -283,11 +289,13 @@ class Worker:
         except Exception:  # the store's, or that of a factory of dependencies
             self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
 
-    async def claim_one(self, info: RunInfo, deps: Any = MISSING, *, by: str = "", reason: str = "") -> bool:
+    async def claim_one(
+        self, info: RunInfo, deps: Any = MISSING, steps: Steps | None = None, *, by: str = "", reason: str = ""
+    ) -> bool:
         """Drive a run on if it is due and nobody else does; say whether that is so."""
-        return await self.see_through(self._claim_one(info, deps, by, reason))
+        return await self.see_through(self._claim_one(info, deps, steps, by, reason))
 
-    async def _claim_one(self, info: RunInfo, deps: Any, by: str, reason: str) -> bool:
+    async def _claim_one(self, info: RunInfo, deps: Any, steps: Steps | None, by: str, reason: str) -> bool:
         mine = self.graphs.of(info)
         if mine is None or info.run_id in self.driven:
             return False
@@ -306,7 +314,8 @@ class Worker:
         )
         given = self.kept_deps(info.run_id) if isinstance(deps, Missing) else deps
         for taken in claimed:
-            await self.resume(mine, taken, self.deps_of(mine.graph, given), self.segment(mine.graph, by, reason))
+            segment = self.segment(mine.graph, by, reason)
+            await self.resume(mine, taken, self.deps_of(mine.graph, given), steps, segment)
         return bool(claimed)
 
     async def adopt(self, info: RunInfo) -> None:
@@ -316,7 +325,14 @@ class Worker:
             self.keep(info.run_id, mine.graph, self.deps_of(mine.graph), is_given=False)
             await self.claim_one(info)
 
-    async def resume(self, mine: Registered, info: RunInfo, deps: Any, segment: SegmentStarted | None = None) -> bool:
+    async def resume(
+        self,
+        mine: Registered,
+        info: RunInfo,
+        deps: Any,
+        steps: Steps | None = None,
+        segment: SegmentStarted | None = None,
+    ) -> bool:
         """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that."""
         values = CodedValues(mine.codec)
         await self.part(info.run_id)
@@ -327,7 +343,8 @@ class Worker:
             await self.store.park(info.run_id, info.epoch, Status.STALLED.value, str(error))
             return False
         self._log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
-        self.drive(run, mine, values, journal, deps, None, is_given=run.run_id in self.known, segment=segment)
+        given = run.run_id in self.known
+        self.drive(run, mine, values, journal, deps, None, is_given=given, segment=segment, steps=steps)
         return True
 
     async def part(self, run_id: str) -> None:
@@ -352,7 +369,16 @@ class Worker:
             )
         run = new_run(graph, info.run_id, values)
         position = await rebuild(self.store, info, run, values.blobs)
-        journal = Journal(self.store, info.run_id, info.epoch, position, self.clock, values.blobs, run.durability)
+        journal = Journal(
+            self.store,
+            info.run_id,
+            info.epoch,
+            position,
+            self.clock,
+            values.blobs,
+            run.durability,
+            self.publisher.publish,
+        )
         return run, journal
 
     # --- what happens elsewhere ---

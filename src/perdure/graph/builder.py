@@ -12,6 +12,7 @@ from perdure.errors import GraphSetupError
 from perdure.graph.arguments import one_of
 from perdure.graph.build import complete
 from perdure.graph.compiler import Compiler
+from perdure.graph.declare_classes import ClassDeclarations
 from perdure.graph.declare_groups import GroupDeclarations
 from perdure.graph.graph import Graph
 from perdure.graph.nodes import DestinationNode, EndNode, SourceNode, StartNode
@@ -44,7 +45,11 @@ class _GraphOptions(TypedDict, total=False):
     version: str | None
 
 
-class GraphBuilder(GroupDeclarations[StateT, DepsT], Generic[StateT, DepsT, GraphInputT, GraphOutputT]):
+class GraphBuilder(
+    GroupDeclarations[StateT, DepsT],
+    ClassDeclarations[StateT, DepsT, GraphOutputT],
+    Generic[StateT, DepsT, GraphInputT, GraphOutputT],
+):
     """Collects nodes and edges; :meth:`build` makes a graph of them.
 
     Args:

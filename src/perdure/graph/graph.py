@@ -6,6 +6,7 @@ import asyncio
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
+from contextlib import AbstractAsyncContextManager
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
@@ -25,6 +26,7 @@ from perdure.graph.types import DepsT_contra, InputT_contra, OutputT_co, StateT_
 from perdure.graph.version_order import checked_version
 
 if TYPE_CHECKING:
+    from perdure.engine.graph_run import GraphRun
     from perdure.engine.waiting import Waiting
     from perdure.store.port import Store
 
@@ -238,6 +240,50 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
                 self.run(state=state, deps=deps, inputs=inputs, store=store, run_id=run_id, durability=durability)
             )
         raise GraphRuntimeError("an event loop is running in this thread: write `await graph.run(…)` instead")
+
+    def iter(
+        self,
+        *,
+        state: StateT_contra = None,  # type: ignore[assignment]
+        deps: DepsT_contra = None,  # type: ignore[assignment]
+        inputs: InputT_contra = None,  # type: ignore[assignment]
+        store: str | PathLike[str] | Store | None = None,
+        run_id: str | None = None,
+        durability: Durability = "sync",
+        executors: Mapping[str, Pool] | None = None,
+    ) -> AbstractAsyncContextManager[GraphRun[StateT_contra, DepsT_contra, OutputT_co]]:
+        """Step through a run: ``async with graph.iter(…) as run``, and ``async for item in run``.
+
+        The items are the tasks that are about to start, as lists, and at last an ``EndMarker``. Between them the caller may
+        look at the state, and put other tasks in the place of those to come (``run.next(…)``, ``run.override_next(…)``).
+        With a store the run is durable, and what the caller decides is recorded: step through it again with the same
+        ``run_id`` after a crash and it goes on where it was.
+
+        Args:
+            state: what the run's state starts from; holds the committed state afterwards, also after a failure.
+            deps: dependencies, handed to steps and never stored.
+            inputs: the inputs of the run.
+            store: the path of an SQLite file, made if it isn't there, or an open store.
+            run_id: the id of the run, 1 to 200 printable characters; made up if it isn't given.
+            durability: when events are made durable; see the reference on durability for what each mode can lose.
+            executors: where plain functions run that name one.
+
+        Raises:
+            RunConflict: the id is taken by a run of another graph or with other inputs, or by one that is driven already.
+            RunError: the run is over and has no output.
+            CodecError: with a store, the inputs or the state can't be stored.
+            StoreError: the store can't be used.
+        """
+        return runtime().iter(
+            self,
+            state=state,
+            deps=deps,
+            inputs=inputs,
+            store=store,
+            run_id=run_id,
+            durability=durability,
+            executors=executors,
+        )
 
     def render(self, *, title: str | None = None, direction: Direction | None = None) -> str:
         """Return the graph as a Mermaid state diagram.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Generic, NoReturn, Protocol
 
+from perdure.graph.class_node import StepNode
 from perdure.graph.continuation import ContinuedAsNew
 from perdure.graph.policies import JoinPolicies, StepPolicies
 from perdure.graph.types import (
@@ -175,6 +176,10 @@ class Step(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
     def call(self) -> StepFunction[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]:
         """The user's function."""
         return self._call
+
+    def as_node(self, inputs: InputT_contra = None) -> StepNode[StateT_contra, DepsT_contra]:  # type: ignore[assignment]
+        """Return this step with its inputs, for a node that is a class to return."""
+        return StepNode(self, inputs)
 
     def __repr__(self) -> str:
         return f"Step(id={self.id!r})"

@@ -261,6 +261,9 @@ def _escalated(run: Run, event: ev.Escalated) -> None:
 
 
 def _overridden(run: Run, event: ev.Overridden) -> None:
+    """A caller decides what comes next: what is placed counts for its joins before what is dropped ceases to."""
+    if event.takes_back:
+        run.ends.clear()
     instances = run.instances()
     for number, placed in enumerate(event.placed):
         origin = Origin(identify("override", str(run.seq), str(number)), placed.depth)
@@ -268,6 +271,7 @@ def _overridden(run: Run, event: ev.Overridden) -> None:
         walk.follow(Leaf(placed.node), Ref(placed.value, "", 0), instances[placed.instance], placed.index, ())
     for task_id in event.dropped:
         remove(run, run.tasks[task_id])
+    run.failures = [failure for failure in run.failures if failure[1] not in event.dropped]
     if event.output is not None:
         run.ends.append((Ref(event.output.value, "", 0), ""))
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from perdure.errors import DeadlineExceeded, NoResult, PerdureError, RunConflict
 from perdure.events import ErrorInfo, JoinCancelled, NodeInterrupted, Output, RunCompleted, RunFailed
 from perdure.kernel.deciding import Deciding
-from perdure.kernel.run import Phase, Ref, Run, Source
+from perdure.kernel.run import Phase, Ref, Source
 from perdure.kernel.settle import cancel_task
 from perdure.kernel.status import Status
 
@@ -17,7 +17,7 @@ Successor: TypeAlias = Literal["", "there", "taken"]
 
 def conclude(deciding: Deciding) -> None:
     """End the run if it has failed, has reached its end, or has nothing left to run."""
-    run = deciding.run
+    run, hold = deciding.run, deciding.hold
     if run.status is not Status.RUNNING:
         return
     if run.deadline is not None and deciding.now >= run.deadline:
@@ -25,20 +25,22 @@ def conclude(deciding: Deciding) -> None:
         give_up(deciding, DeadlineExceeded(message, run_id=run.run_id))
     elif deciding.failure is not None:
         end_in_failure(deciding, deciding.failure[0], deciding.failure[1])
+    elif hold is not None and hold.override is not None and hold.override.output is not None:
+        _complete(deciding)
+    elif run.failures and hold is not None:
+        if hold.accepts_failure:
+            end_in_failure(deciding, *run.failures[0])
     elif run.failures and all(task.phase is Phase.FAILED for task in run.tasks.values()):
         end_in_failure(deciding, *run.failures[0])
-    elif run.ends and not run.failures and (run.plan.end == "first" or _is_idle(run)):
-        _complete(deciding)
-    elif _is_idle(run):
+    elif run.ends and not run.failures and (run.plan.end == "first" or run.is_idle):
+        if hold is None or hold.accepts_end:
+            _complete(deciding)
+    elif run.is_idle:
         where = "; ".join(run.loose_ends) or "no value got past the start"
         if run.lost > len(run.loose_ends):
             where += f"; and {run.lost - len(run.loose_ends)} more"
         message = f"run {run.run_id!r}: nothing is left to run and no value has reached the end ({where})"
         give_up(deciding, NoResult(message, run_id=run.run_id))
-
-
-def _is_idle(run: Run) -> bool:
-    return not run.tasks and not run.maps and not run.joins
 
 
 def _complete(deciding: Deciding) -> None:

@@ -27,12 +27,14 @@ from perdure.events import (
 )
 from perdure.kernel.conclude import Successor, conclude, go_on_as_new, interrupt_all
 from perdure.kernel.deciding import Code, Deciding, Decision
+from perdure.kernel.hold import Hold
 from perdure.kernel.outcomes import deliver, ring, take_results
 from perdure.kernel.results import Delivery, Request, Result, Succeeded
 from perdure.kernel.run import Phase, Run
 from perdure.kernel.schedule import start_ready
 from perdure.kernel.settle import settle
 from perdure.kernel.status import OVER, Status
+from perdure.kernel.stepping import override
 
 
 class Happening(msgspec.Struct):
@@ -45,6 +47,7 @@ class Happening(msgspec.Struct):
         requests: what somebody wants of the run.
         broken: joins whose code is known to raise, so that the run has to fail there.
         successor: what has become of the run that this one goes on as, where it does.
+        hold: how far a caller who steps through the run has let it go, if there is one.
     """
 
     now: int
@@ -52,6 +55,7 @@ class Happening(msgspec.Struct):
     deliveries: list[Delivery] = []
     requests: list[Request] = []
     broken: dict[str, Exception] = {}
+    hold: Hold | None = None
     successor: Successor = ""
 
 
@@ -63,8 +67,9 @@ def decide(run: Run, happening: Happening, code: Code) -> Decision:
     Raises:
         ArrivalFailed: the user's code raised in the midst of the decision; the run has to be rebuilt from its log.
     """
-    deciding = Deciding(run, code, happening.now, happening.broken)
+    deciding = Deciding(run, code, happening.now, happening.broken, happening.hold)
     take_results(deciding, happening.results)
+    override(deciding)
     _go_on(deciding, happening)
     return deciding.decision()
 
@@ -75,7 +80,7 @@ def take_over(run: Run, segment: SegmentStarted, happening: Happening, code: Cod
     Raises:
         ArrivalFailed: as for :func:`decide`.
     """
-    deciding = Deciding(run, code, happening.now, happening.broken)
+    deciding = Deciding(run, code, happening.now, happening.broken, happening.hold)
     deciding.record(segment)
     _go_on(deciding, happening)
     return deciding.decision()

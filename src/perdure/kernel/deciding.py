@@ -24,6 +24,7 @@ from perdure.events import (
 )
 from perdure.kernel.apply import apply
 from perdure.kernel.describe import describe
+from perdure.kernel.hold import Hold
 from perdure.kernel.results import Chunks, Succeeded
 from perdure.kernel.run import Arrival, Instance, OpenJoin, Run, Source, Task
 from perdure.kernel.state.committed import Committed, Proposal, Transaction, refuse_conflicts
@@ -121,11 +122,19 @@ class Decision(msgspec.Struct, gc=False):
 class Deciding:
     """One decision in the making."""
 
-    def __init__(self, run: Run, code: Code, now: int, broken: Mapping[str, Exception] | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        code: Code,
+        now: int,
+        broken: Mapping[str, Exception] | None = None,
+        hold: Hold | None = None,
+    ) -> None:
         self.run = run
         self.code = code
         self.now = now
         self.broken = broken or {}
+        self.hold = hold
         self.events: list[AnyEvent] = []
         self.started: list[Task] = []
         self.stopped: list[tuple[str, int]] = []
@@ -202,7 +211,7 @@ class Deciding:
         elif outcome == "lose" and join:
             self._abandon_joins(task, join)
             self.record(NodeFailed(task.id, error, "lose"))
-        elif outcome == "wait":
+        elif outcome == "wait" or self.hold is not None:
             self.record(NodeFailed(task.id, error, "wait"))
         else:
             self.record(NodeFailed(task.id, error))

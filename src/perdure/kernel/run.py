@@ -357,6 +357,11 @@ class Run:
         self.settled: deque[tuple[Instance, str]] = deque()
         self.stirred: dict[str, Instance] = {}
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left that could lead to anything."""
+        return not self.tasks and not self.maps and not self.joins
+
     def instances(self) -> dict[str, Instance]:
         """Return every fork instance that something live is inside of, by id."""
         scopes = [task.scope for task in self.tasks.values()] + [joined.scope for joined in self.joins.values()]

@@ -24,6 +24,8 @@ def start_ready(deciding: Deciding) -> bool:
     """Start what may start; return whether that has given rise to more to settle."""
     run = deciding.run
     ready = list(run.ready.values())
+    if (hold := deciding.hold) is not None:
+        ready = [task for task in ready if not hold.holds(task)]
     if not ready and not run.freed and not (run.crashes > 1 and run.queues):
         return False
     if ready and not _in_order(ready):

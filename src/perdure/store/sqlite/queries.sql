@@ -67,8 +67,8 @@ PRAGMA wal_autocheckpoint = 0;
 -- name: insert_run
 -- Create a run; nothing happens if the id is taken.
 INSERT INTO run (run_id, graph, fingerprint, status, known_seq, epoch, owner, lease_until, created_at, inputs_digest,
-                 state_digest, error, due_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 state_digest, error, due_at, tags)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run_id) DO NOTHING;
 
 -- name: position
@@ -115,17 +115,20 @@ SELECT data FROM blob WHERE run = (SELECT number FROM run WHERE run_id = ?) AND 
 
 -- name: get_run
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
-       inputs_digest, state_digest, error, due_at
+       inputs_digest, state_digest, error, due_at, tags
 FROM runs
 WHERE run_id = ?;
 
 -- name: list_runs
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
-       inputs_digest, state_digest, error, due_at
+       inputs_digest, state_digest, error, due_at, tags
 FROM runs
 WHERE (?1 IS NULL OR status IN (SELECT value FROM json_each(?1)))
   AND (?2 IS NULL OR graph = ?2)
   AND (?3 IS NULL OR created_at < ?3)
+  AND (?5 IS NULL OR created_at >= ?5)
+  AND (?6 IS NULL OR NOT EXISTS (
+      SELECT key, value FROM json_each(?6) EXCEPT SELECT key, value FROM json_each(runs.tags)))
 ORDER BY created_at DESC, number DESC
 LIMIT ?4;
 
@@ -135,7 +138,7 @@ LIMIT ?4;
 -- Runs that nobody drives and that are due, those that have been so for longest first. Of each graph as many as are wanted in
 -- all, so that runs of other graphs, and those that aren't wanted, aren't looked at.
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
-       inputs_digest, state_digest, error, due_at
+       inputs_digest, state_digest, error, due_at, tags
 FROM (SELECT DISTINCT value FROM json_each(?2)) AS mine
 JOIN runs ON runs.number IN (
     SELECT number FROM run WHERE graph = mine.value AND ready_at <= ?1 ORDER BY ready_at, number LIMIT ?3
@@ -146,7 +149,7 @@ LIMIT ?3;
 -- name: claimable_run
 -- The same for one run, of whatever graph; ?3 says that its status doesn't matter, nor when it is due.
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
-       inputs_digest, state_digest, error, due_at
+       inputs_digest, state_digest, error, due_at, tags
 FROM runs
 WHERE run_id = ?2 AND (ready_at <= ?1 OR (?3 AND lease_until <= ?1));
 
@@ -165,7 +168,7 @@ SELECT epoch FROM run WHERE run_id = ?;
 
 -- name: orphans
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
-       inputs_digest, state_digest, error, due_at
+       inputs_digest, state_digest, error, due_at, tags
 FROM runs
 WHERE owner IS NOT NULL AND status IN ('PENDING', 'RUNNING', 'WAITING') AND lease_until > ?
 ORDER BY lease_until, number;

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import warnings
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ import aiosqlite
 from perdure.errors import StoreClosed, StoreCorrupt, StoreUnsupported
 from perdure.store.chain import verify_blob
 from perdure.store.port import (
+    NO_TAGS,
     PAGE_BYTES,
     Append,
     Entry,
@@ -244,11 +245,19 @@ class SQLiteStore:
         return found[0] if found else None
 
     async def list(
-        self, *, statuses: Sequence[str] = (), graph: str | None = None, limit: int = 100, before: int | None = None
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        graph: str | None = None,
+        limit: int = 100,
+        before: int | None = None,
+        since: int | None = None,
+        tags: Mapping[str, str] = NO_TAGS,
     ) -> Sequence[RunInfo]:
         """Return runs, the newest first."""
         wanted = json.dumps([*statuses]) if statuses else None
-        return await self._fetch("list_runs", (wanted, graph, before, limit), rows.run_info)
+        tagged = rows.encode_tags(tags) if tags else None
+        return await self._fetch("list_runs", (wanted, graph, before, limit, since, tagged), rows.run_info)
 
     # --- leases ---
 

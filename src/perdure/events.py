@@ -125,6 +125,9 @@ class SegmentStarted(Event, frozen=True):
     worker: str
     version: str
     fingerprint: str = ""
+    by: str = ""
+    """Who had the run recovered, if somebody did."""
+    reason: str = ""
 
 
 WAITS = "waiting"
@@ -174,7 +177,19 @@ class RunCompleted(Event, frozen=True):
     """A value has reached the end; the run is over."""
 
     outputs: tuple[Output, ...]
-    """Every value that reached the end, in order; the first is the result."""
+    """Every value that reached the end, in order; the first is the result. None if the run goes on as a new one."""
+    successor: str = ""
+    """The run that goes on from here."""
+
+
+class RunContinued(Event, frozen=True):
+    """A step has decided that the run goes on as a new one; it ends as soon as that is there."""
+
+    task: str
+    successor: str
+    """The id of the new run."""
+    inputs: Value
+    state: Value = msgspec.Raw(b"null")
 
 
 class RunFailed(Event, frozen=True):
@@ -430,6 +445,7 @@ AnyEvent: TypeAlias = (
     | RunRetried
     | RunAccepted
     | RunCompleted
+    | RunContinued
     | RunFailed
     | RunCancelled
     | WaitOpened

@@ -36,6 +36,10 @@ COMMANDS = {
     "signal": "Send a signal to a run.",
     "pause": "Let a run stand still until it is resumed.",
     "cancel": "End a run for good.",
+    "recover": "Drive a run on that a crash has left behind.",
+    "retry": "Let a failed run go on.",
+    "fork": "Let a new run go on from a point of another one.",
+    "plan": "Print what would run again after a verb, before you say it.",
     "verify": "Check that logs hold what was written.",
 }
 

@@ -1,33 +1,25 @@
-"""What comes to a run from outside: answers, signals, and what people want of it.
+"""What comes to a run from outside: answers and signals.
 
-Answers, signals and requests go into the run's inbox; that commit is the acknowledgement, and whoever drives the run, in
-whichever process, takes it up from there. What starts a run again that stands still (resume, retry) is written into its log
-under a lease, which nobody else can hold then.
+They go into the run's inbox; that commit is the acknowledgement, and whoever drives the run, in whichever process, takes
+them up from there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from perdure.codec.codec import Blobs
-from perdure.engine.journal import Beside, Journal
-from perdure.engine.recovery import position_of
 from perdure.engine.values import CodedValues
-from perdure.engine.waiting import RequestDetails, Waiting, wait_of, waiting_of
+from perdure.engine.waiting import Waiting, waiting_of
 from perdure.engine.worker import Worker
-from perdure.errors import AnswerRefused, GraphSetupError, RunConflict, RunNotFound, RunStalled, StoreError
-from perdure.events import AnyEvent, RunCancelled, RunResumed, RunRetried
+from perdure.errors import AnswerRefused, GraphSetupError, RunNotFound
 from perdure.graph.forms import answered, check_schema, plain_answer
 from perdure.graph.plan import WaitKind
 from perdure.graph.wait import Wait as WaitNode
-from perdure.kernel.apply import apply
-from perdure.kernel.run import Phase, Run
-from perdure.kernel.status import Status
-from perdure.store.port import Lease, NewEntry, RunInfo, RunUpdate, Wait
+from perdure.store.port import NewEntry, RunInfo, Wait
 
 
 class Answering:
@@ -95,104 +87,6 @@ class Answering:
         if put == "over":
             raise AnswerRefused(f"run {run_id!r} is over, and takes no signal {name!r}")
         await self._worker.nudge(run_id, info.graph)
-
-    async def request(
-        self, run_id: str, verb: Literal["pause", "cancel"], by: str, reason: str, *, now: bool = False
-    ) -> None:
-        """Ask for a run to stand still or to end."""
-        info = await self._info(run_id)
-        if info.status in (Status.PAUSED, Status.STALLED, Status.FAILED) and verb == "cancel":
-            await self._cancel_idle(info, by, reason)
-            return
-        if info.status in (Status.PAUSED, Status.STALLED):
-            raise RunConflict(f"run {run_id!r} is {info.status}: it stands still already", run_id=run_id)
-        data = msgspec.json.encode(RequestDetails(reason, now))
-        put, _ = await self._store.put(NewEntry(run_id, verb, "", data, by, self._worker.clock.now()))
-        if put == "over":
-            raise RunConflict(f"run {run_id!r} is over: it can't {verb}", run_id=run_id)
-        await self._worker.nudge(run_id, info.graph)
-
-    async def _cancel_idle(self, info: RunInfo, by: str, reason: str) -> None:
-        """End a run that stands still; that needs no graph, only the end of its log."""
-        if info.status == Status.FAILED:
-            raise RunConflict(f"run {info.run_id!r} is over: it can't be cancelled", run_id=info.run_id)
-        taken = await self._taken(info, Status(info.status))
-        position = await position_of(self._store, taken)
-        journal = Journal(
-            self._store,
-            info.run_id,
-            taken.epoch,
-            position,
-            self._worker.clock,
-            Blobs(),
-            "sync",
-            self._worker.publisher.publish,
-        )
-        await journal.commit([RunCancelled(by, reason)], RunUpdate("CANCELLED"), Beside(release=True), flush=True)
-
-    # --- what starts a run again ---
-
-    async def resume(self, run_id: str, by: str, reason: str) -> None:
-        """Let a paused run go on."""
-        event = RunResumed(by, reason)
-        await self._worker.see_through(self._start_again(run_id, Status.PAUSED, event))
-
-    async def retry(self, run_id: str, by: str, reason: str, max_steps: int | None) -> None:
-        """Let a failed run go on."""
-        event = RunRetried(by, reason, max_steps)
-        await self._worker.see_through(self._start_again(run_id, Status.FAILED, event))
-
-    async def _start_again(self, run_id: str, wanted: Status, event: AnyEvent) -> None:
-        worker, info = self._worker, await self._info(run_id)
-        mine = worker.graphs.of(info)
-        if mine is None:
-            raise RunStalled(
-                f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id
-            )
-        taken = await self._taken(info, wanted)
-        await worker.part(run_id)
-        values = CodedValues(mine.codec)
-        try:
-            run, journal = await worker.rebuilt(mine, taken, values)
-            apply(run, event)
-            await journal.commit([event], RunUpdate(run.status.value), await self._beside(run), flush=True)
-        except BaseException:
-            await self._give_back(taken)
-            raise
-        deps = worker.deps_of(mine.graph, worker.kept_deps(run_id))
-        worker.drive(run, mine, values, journal, deps, None, is_given=run_id in worker.known)
-
-    async def _beside(self, run: Run) -> Beside:
-        """Return the waits of a run, which a failed one was stripped of, and the requests that it stands still already."""
-        now = self._worker.clock.now()
-        waiting = [task for task in run.tasks.values() if task.phase is Phase.WAITING]
-        settled = [entry.number for entry in await self._store.inbox(run.run_id) if entry.kind == "pause"]
-        return Beside(opened=tuple(wait_of(run, task, now) for task in waiting), consumed=tuple(settled))
-
-    async def _taken(self, info: RunInfo, wanted: Status) -> RunInfo:
-        """Take the lease of a run that nobody drives."""
-        worker = self._worker
-        if info.status != wanted:
-            raise RunConflict(f"run {info.run_id!r} is {info.status}, and not {wanted.value}", run_id=info.run_id)
-        claimed = await self._store.claim(
-            worker.owner,
-            graphs=(),
-            now=worker.clock.now(),
-            until=worker.leases.until(),
-            limit=1,
-            run_id=info.run_id,
-            anyway=True,
-        )
-        if not claimed:
-            raise RunConflict(f"another worker has just taken run {info.run_id!r}", run_id=info.run_id)
-        if claimed[0].status != wanted:
-            await self._give_back(claimed[0])
-            raise RunConflict(f"run {info.run_id!r} is {claimed[0].status} by now", run_id=info.run_id)
-        return claimed[0]
-
-    async def _give_back(self, info: RunInfo) -> None:
-        with suppress(StoreError):
-            await self._store.release([Lease(info.run_id, info.epoch, 0)])
 
     async def _info(self, run_id: str) -> RunInfo:
         info = await self._store.get(run_id)

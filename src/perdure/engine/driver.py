@@ -29,11 +29,13 @@ from perdure.engine.registered import new_run
 from perdure.engine.snapshots import Snapshots
 from perdure.engine.steps import Steps
 from perdure.engine.streams import Stream
+from perdure.engine.succession import create_successor
 from perdure.engine.values import CodedValues, PlainValues
 from perdure.engine.waiting import request_in, wait_of, waits_touched
 from perdure.errors import CodecError, GraphRuntimeError
-from perdure.events import WAITS, AnyEvent, RunFailed, SegmentEnded, SegmentStarted
+from perdure.events import WAITS, AnyEvent, RunContinued, RunFailed, SegmentEnded, SegmentStarted
 from perdure.graph.graph import Graph
+from perdure.kernel.conclude import Successor
 from perdure.kernel.decide import Happening, decide, hand_back, rest_of, take_over
 from perdure.kernel.deciding import ArrivalFailed, Decision
 from perdure.kernel.describe import describe
@@ -163,7 +165,9 @@ class Driver:
                 self.first = None  # it holds all the inputs; what is left of them is in the run
                 await self._offer()
             while self.run.status is Status.RUNNING and not self._stopping:
-                if self.steps is not None and await self.steps.take_word(
+                if self.run.successor is not None:
+                    await self._continue(self.run.successor)
+                elif self.steps is not None and await self.steps.take_word(
                     self.run, self._flows, self._values, self._deps
                 ):
                     await self._carry_out(await self._decided([]))
@@ -186,6 +190,16 @@ class Driver:
                     await self._snapshots.close(self.run)
             if self.steps is not None:
                 self.steps.over()
+
+    async def _continue(self, continued: RunContinued) -> None:
+        """See to it that the run is there that this one goes on as, and end this one."""
+        successor: Successor = "there"
+        if self._durable is not None:
+            await self._durable.journal.flush()
+            durable = self._durable
+            successor = await create_successor(durable.store, self.run, continued, durable.values.blobs, self._clock)
+        happening = Happening(self._clock.now(), successor=successor)
+        await self._carry_out(decide(self.run, happening, self._code))
 
     def _may_rest(self) -> bool:
         """Say whether there is nothing to do for so long that the run needn't be kept in memory."""

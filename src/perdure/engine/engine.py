@@ -18,17 +18,20 @@ import msgspec
 
 from perdure.engine.answering import Answering
 from perdure.engine.clock import Clock, SystemClock
+from perdure.engine.control import Control, check_accepts
 from perdure.engine.driven import Driven
+from perdure.engine.forking import Forking, fork
 from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded, read_history
 from perdure.engine.iterating import iterate_on_store
 from perdure.engine.past import state_at
 from perdure.engine.places import ALL, Wanted, read_placed
+from perdure.engine.planning import Planned, PlannedVerb, planned
 from perdure.engine.publish import OnEvent, follow
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import new_run
-from perdure.engine.results import recorded_failure, recorded_outputs
+from perdure.engine.results import recorded_failure, recorded_outputs, recorded_successor
 from perdure.engine.standstill import Explanation, Here, explain_run
 from perdure.engine.starting import Starting, create_run
 from perdure.engine.steps import Steps
@@ -46,7 +49,7 @@ from perdure.errors import (
     RunPaused,
     RunStalled,
 )
-from perdure.events import Durability
+from perdure.events import Durability, RunResumed, RunRetried
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
 from perdure.graph.wait import microseconds, since_1970
@@ -98,6 +101,7 @@ class Engine:
             on_event=(on_event,) if on_event is not None else (),
         )
         self._answering = Answering(self._worker)
+        self._control = Control(self._worker)
 
     @classmethod
     def open(
@@ -260,7 +264,7 @@ class Engine:
         self._check_open()
         self._worker.register(graph)
         return Starting(
-            checked_identifier("run id", run_id) if run_id is not None else new_run_id(),
+            checked_identifier("run id", run_id) if run_id is not None else made_up_id(),
             inputs,
             state,
             self._worker.deps_of(graph, deps),
@@ -311,26 +315,38 @@ class Engine:
         self._check_open()
         return await self._worker.recover()
 
-    async def recover_run(self, run_id: str) -> RunHandle[Any]:
-        """Drive one run on, if it is unfinished and nobody drives it; return its handle, whatever came of that.
+    async def recover_run(self, run_id: str, *, by: str = "", reason: str = "", drive: bool = True) -> RunHandle[Any]:
+        """Drive one run on that a crash has left behind; return its handle, also if it has ended by now.
 
         A run whose owner isn't known to be dead is taken when its lease has run out, and left alone before that. One that
         waits is driven on by this engine when it is woken.
 
+        Args:
+            run_id: the run.
+            by: who wants that, for the record.
+            reason: why, for the record.
+            drive: whether this engine drives it; else it is only made sure that another one can, at once.
+
         Raises:
             RunNotFound: there is no such run.
+            RunConflict: it is paused or stalled; or it isn't to be driven here, and is over or driven by somebody else.
             RunStalled: it is of a graph that this engine wasn't given.
         """
         info = await self.get(run_id)
-        if Status(info.status) not in OVER:
-            mine = self._worker.graphs.of(info)
-            if mine is None:
-                raise RunStalled(
-                    f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id
-                )
-            deps = self._worker.deps_of(mine.graph, self._worker.kept_deps(run_id))
-            self._worker.keep(run_id, mine.graph, deps, is_given=run_id in self._worker.known)
-            await self._worker.claim_one(info, deps)
+        if drive and Status(info.status) in OVER:
+            return self.attach(run_id)
+        check_accepts(info, "recover")
+        if not drive:
+            await self._control.free(info)
+            return self.attach(run_id)
+        mine = self._worker.graphs.of(info)
+        if mine is None:
+            raise RunStalled(
+                f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id
+            )
+        deps = self._worker.deps_of(mine.graph, self._worker.kept_deps(run_id))
+        self._worker.keep(run_id, mine.graph, deps, is_given=run_id in self._worker.known)
+        await self._worker.claim_one(info, deps, by=by, reason=reason)
         return self.attach(run_id)
 
     # --- from outside ---
@@ -392,10 +408,10 @@ class Engine:
 
         Raises:
             RunNotFound: there is no such run.
-            RunConflict: it is over.
+            RunConflict: it is over, or stands still already.
         """
         self._check_open()
-        await self._answering.request(run_id, "pause", by, reason, now=now)
+        await self._control.stop(run_id, "pause", by, reason, now=now)
 
     async def cancel(self, run_id: str, *, by: str = "", reason: str = "") -> None:
         """End a run for good; when this returns the request is durable.
@@ -405,33 +421,111 @@ class Engine:
             RunConflict: it is over.
         """
         self._check_open()
-        await self._answering.request(run_id, "cancel", by, reason)
+        await self._control.stop(run_id, "cancel", by, reason)
 
-    async def resume(self, run_id: str, *, by: str = "", reason: str = "") -> RunHandle[Any]:
-        """Let a paused run go on, driven by this engine.
+    async def resume(self, run_id: str, *, by: str = "", reason: str = "", drive: bool = True) -> RunHandle[Any]:
+        """Let a paused run go on.
+
+        Args:
+            run_id: the run.
+            by: who wants that, for the record.
+            reason: why, for the record.
+            drive: whether this engine drives it; else it is left to another one, and its graph isn't needed here.
 
         Raises:
             RunNotFound: there is no such run.
-            RunConflict: it isn't paused, or is driven elsewhere.
-            RunStalled: this engine wasn't given its graph.
+            RunConflict: it isn't paused, or somebody else has just resumed it.
+            RunStalled: this engine is to drive it and wasn't given its graph.
         """
         self._check_open()
-        await self._answering.resume(run_id, by, reason)
+        await self._control.start_again(run_id, "resume", RunResumed(by, reason), drive=drive)
         return self.attach(run_id)
 
     async def retry(
-        self, run_id: str, *, by: str = "", reason: str = "", max_steps: int | None = None
+        self, run_id: str, *, by: str = "", reason: str = "", max_steps: int | None = None, drive: bool = True
     ) -> RunHandle[Any]:
         """Let a failed run go on: what failed, was interrupted or never ran runs now, what finished doesn't.
 
+        Args:
+            run_id: the run.
+            by: who wants that, for the record.
+            reason: why, for the record.
+            max_steps: another limit to the length of a lineage.
+            drive: whether this engine drives it; else it is left to another one, and its graph isn't needed here.
+
         Raises:
             RunNotFound: there is no such run.
-            RunConflict: it hasn't failed.
-            RunStalled: this engine wasn't given its graph.
+            RunConflict: it hasn't failed, or somebody else has just retried it.
+            RunStalled: this engine is to drive it and wasn't given its graph.
         """
         self._check_open()
-        await self._answering.retry(run_id, by, reason, max_steps)
+        await self._control.start_again(run_id, "retry", RunRetried(by, reason, max_steps), drive=drive)
         return self.attach(run_id)
+
+    async def fork_run(
+        self,
+        run_id: str,
+        *,
+        at: int | str | None = None,
+        inputs: Any = MISSING,
+        outputs: Mapping[str, Any] | None = None,
+        new_run_id: str | None = None,
+        by: str = "",
+        drive: bool = True,
+    ) -> RunHandle[Any]:
+        """Let a new run, with a log of its own, go on from a point of another one, whatever became of that.
+
+        What finished in the source and depends on nothing that is dropped doesn't run again. What does is downstream of
+        what is dropped: by edges, by joins, and by the state it was based on.
+
+        Args:
+            run_id: the source.
+            at: the seq of an event: what the commits up to it recorded is kept; or a task, by id: it runs again, and what
+                depends on it. All is kept if this isn't given.
+            inputs: other inputs; everything runs again.
+            outputs: what tasks, by id, give out instead of what they did; what depends on them runs again.
+            new_run_id: the id of the new run; made up if it isn't given.
+            by: who forks the run, for the record.
+            drive: whether this engine drives the new run, if it was given its graph; else it is left to another one.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunConflict: the new id is taken, or the run has no such event or task.
+            RunStalled: other inputs or outputs are given, and this engine wasn't given the graph.
+            GraphSetupError: the arguments don't go together.
+            CodecError: a value can't be stored.
+        """
+        self._check_open()
+        new_id = checked_identifier("run id", new_run_id) if new_run_id is not None else made_up_id()
+        forking = Forking(run_id, at, inputs, outputs or {}, new_id, by, drive)
+        info = await self._worker.see_through(fork(self._worker, forking))
+        if drive:
+            await self._worker.adopt(info)
+        return self.attach(new_id)
+
+    async def plan(
+        self,
+        run_id: str,
+        verb: PlannedVerb,
+        *,
+        at: int | str | None = None,
+        outputs: Mapping[str, Any] | None = None,
+    ) -> Planned:
+        """Return what would run again if a run were resumed, recovered, retried or forked; nothing is written.
+
+        Args:
+            run_id: the run.
+            verb: ``"resume"``, ``"recover"``, ``"retry"`` or ``"fork"``.
+            at: where it would be forked, as for :meth:`fork_run`.
+            outputs: what tasks would give out instead in the fork.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunConflict: it doesn't accept the verb, or has no such event or task.
+            GraphSetupError: there is no such verb, or it takes none of the arguments.
+        """
+        self._check_open()
+        return await planned(self._worker, verb, Forking(run_id, at, MISSING, outputs or {}, run_id, ""))
 
     # --- reading ---
 
@@ -625,6 +719,10 @@ class Engine:
             raise RunPaused(f"run {run_id!r} is paused: resume it to go on", run_id=run_id)
         raise RunStalled(f"run {run_id!r} is stalled: {info.error}", run_id=run_id)
 
+    async def successor_of(self, info: RunInfo) -> str:
+        """Return the id of the run that a completed one goes on as, or an empty text."""
+        return await recorded_successor(self._store, info)
+
     async def committed_state(self, run_id: str) -> Any:
         """Return a run's committed state, as a tree, from its log."""
         return (await self._folded(run_id)).state.tree
@@ -640,7 +738,7 @@ class Engine:
         return run
 
 
-def new_run_id() -> str:
+def made_up_id() -> str:
     """Return an id that no other run has."""
     return secrets.token_hex(8)
 

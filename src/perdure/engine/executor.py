@@ -23,7 +23,7 @@ from typing import Any, cast
 
 import structlog
 
-from perdure.codec.codec import BlobMissing
+from perdure.codec.codec import BlobMissing, Written
 from perdure.engine.bodies import Bodies
 from perdure.engine.clock import Clock
 from perdure.engine.context import AttemptContext, current_attempt
@@ -32,16 +32,19 @@ from perdure.engine.streams import Stream
 from perdure.engine.values import Values
 from perdure.engine.waiting import parked
 from perdure.errors import GraphRuntimeError
+from perdure.graph.continuation import ContinuedAsNew, successor_id
 from perdure.graph.graph import Graph
 from perdure.graph.plan import NodeKind
 from perdure.graph.router import Router
 from perdure.graph.step import Step
 from perdure.graph.wait import Wait
+from perdure.ids import checked_identifier
 from perdure.kernel.apply import PASSING
 from perdure.kernel.describe import describe
-from perdure.kernel.results import Failed, Result, Streaming, Succeeded
+from perdure.kernel.results import Continued, Failed, Result, Streaming, Succeeded
 from perdure.kernel.run import Instance, Run, Task
 from perdure.kernel.state.committed import Transaction
+from perdure.kernel.state.tree import freeze, thaw
 
 SLICE = 128
 SLICE_S = 0.002
@@ -226,6 +229,8 @@ class Executor:
                 result = None
             else:
                 result = self._failed(task, attempt, error)
+        except ContinuedAsNew as continued:
+            result = self._continued(task, attempt, continued)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -236,6 +241,17 @@ class Executor:
             self._stopping.discard((task.id, attempt))
         if result is not None:
             self.report(result)
+
+    def _continued(self, task: Task, attempt: int, continued: ContinuedAsNew) -> Result:
+        """Return what a step wants the run to go on as; if that can't be stored, the attempt has failed."""
+        try:
+            inputs = self._values.record("__start__", continued.inputs)
+            state = self._values.record_state(thaw(freeze(continued.state)))
+            state = state.raw if isinstance(state, Written) else state
+            successor = checked_identifier("run id", successor_id(self.run.run_id))
+        except Exception as error:
+            return self._failed(task, attempt, error)
+        return Continued(task.id, attempt, successor, inputs, state)
 
     def _failed(self, task: Task, attempt: int, error: BaseException) -> Failed:
         """Return a failure, with when its step wants to be tried again."""

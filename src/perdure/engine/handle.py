@@ -56,7 +56,7 @@ class RunHandle(Generic[OutputT]):
         return Status((await self.info()).status)
 
     async def result(self) -> OutputT:
-        """Wait for the end of the run and return its output.
+        """Wait for the end of the run and return its output; if it goes on as a new run, that of the last one.
 
         Cancelling the wait doesn't cancel the run.
 
@@ -81,8 +81,15 @@ class RunHandle(Generic[OutputT]):
         """
         await self._come_to(_STILL)
         if self._driven is not None and self._driven.is_complete:
-            return self._driven.outputs()
-        return await self._engine.recorded_outputs(await self.info())
+            continued = self._driven.driver.run.successor
+            if continued is None:
+                return self._driven.outputs()
+            return await self._engine.attach(continued.successor).outputs()
+        info = await self.info()
+        successor = await self._engine.successor_of(info)
+        if successor:
+            return await self._engine.attach(successor).outputs()
+        return await self._engine.recorded_outputs(info)
 
     async def until_waiting(self) -> Sequence[Waiting]:
         """Wait until all that is left to do in the run is to wait, or until it is over; return what it waits for.

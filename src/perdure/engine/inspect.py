@@ -167,7 +167,7 @@ async def _folded(store: Store, info: RunInfo, plan: Plan, values: UntypedValues
             inspection.segments.append(Segment(event.worker, event.version, recorded.seq, recorded.ts))
         elif isinstance(event, RunStarted):
             inspection.inputs = await _shown(store, info, values, event.inputs)
-        elif isinstance(event, RunCompleted):
+        elif isinstance(event, RunCompleted) and event.outputs:
             output = await recorded_value(store, info, event.outputs[0])
             inspection.result = await _shown(store, info, values, output)
         elif isinstance(event, RunFailed):

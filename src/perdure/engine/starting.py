@@ -43,6 +43,10 @@ class Starting(msgspec.Struct, frozen=True):
     tags: dict[str, str] = {}
     is_given: bool = False
     """Whether the dependencies are this run's own."""
+    origin: str = ""
+    """The run it was forked from, or goes on from."""
+    is_driven: bool = True
+    """Whether the run is driven here; else it is created for whoever takes it."""
     steps: Steps | None = None
     """Where the driver meets a caller who steps through the run, if there is one."""
 
@@ -73,9 +77,10 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         durability=starting.durability,
         deadline=starting.deadline,
         tags=starting.tags,
+        origin=starting.origin,
     )
     run_id = starting.run_id
-    run, decision, drives = _first_decision(worker, mine, starting, values, started)
+    run, decision, is_ahead = _first_decision(worker, mine, starting, values, started)
     position = Position(0, chain_start(run_id, graph.name), 0)
     journal = Journal(
         worker.store,
@@ -98,7 +103,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         rows=rows,
         update=RunUpdate(run.status.value),
         blobs=dict(values.blobs.unsaved),
-        owner=worker.owner if run.status is not Status.FAILED else None,
+        owner=worker.owner if run.status is not Status.FAILED and starting.is_driven else None,
         lease_until=worker.leases.until(),
         opened=first_waits(run, decision.events, rows[0].ts),
         tags=starting.tags,
@@ -106,9 +111,11 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
     info, created = await worker.store.create(new)
     if created:
         values.blobs.save()
-        first = decision if drives else None
         worker.publisher.publish(run_id, rows)
-        worker.drive(run, mine, values, journal, starting.deps, first, is_given=starting.is_given, steps=starting.steps)
+        if starting.is_driven:
+            first = decision if is_ahead else None
+            given = starting.is_given
+            worker.drive(run, mine, values, journal, starting.deps, first, is_given=given, steps=starting.steps)
     return info, digest, created
 
 
@@ -126,7 +133,7 @@ def _first_decision(
 ) -> tuple[Run, Decision, bool]:
     """Decide on a new run, as far as possible in one commit; say whether that includes the first tasks."""
     graph = mine.graph
-    for ahead in (True, False):
+    for ahead in (starting.is_driven, False):
         run = new_run(graph, starting.run_id, values)
         code = UserCode(graph, mine.flows, values, starting.run_id, starting.deps)
         now = worker.clock.now()

@@ -8,7 +8,7 @@ looking (``watch.py``): whether runs are due, whether something came in for thos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -51,6 +51,7 @@ class Worker:
         leases: those it holds.
         graphs: the graphs it can drive runs of.
         driven: the runs it drives now, by id.
+        when_paused: called with a run that was driven here and has just been paused.
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
         publisher: what tells others what is committed here.
@@ -79,6 +80,7 @@ class Worker:
         self.is_open = False
         self.publisher = Publisher(on_event)
         self.recovers = recovers
+        self.when_paused: Callable[[str], Awaitable[None]] | None = None
         self._deps = deps
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
@@ -158,10 +160,10 @@ class Worker:
 
     # --- driving ---
 
-    def segment(self, graph: Graph[Any, Any, Any, Any]) -> SegmentStarted:
+    def segment(self, graph: Graph[Any, Any, Any, Any], by: str = "", reason: str = "") -> SegmentStarted:
         """Return the event that says that this worker begins to drive a run."""
         worker = f"{self.owner.host}:{self.owner.pid}:{self.owner.id}"
-        return SegmentStarted(worker, __version__, graph.fingerprint)
+        return SegmentStarted(worker, __version__, graph.fingerprint, by, reason)
 
     def drive(
         self,
@@ -173,15 +175,15 @@ class Worker:
         first: Decision | None,
         *,
         is_given: bool = False,
+        segment: SegmentStarted | None = None,
         steps: Steps | None = None,
     ) -> None:
         """Drive a run whose lease was just taken; keep its dependencies for when it is woken, if they were given to it."""
         graph = mine.graph
         self.leases.add(run.run_id, journal.epoch)
         durable = Durable(self.store, journal, values)
-        driver = Driver(
-            run, graph, mine.flows, values, deps, self.segment(graph), self.clock, durable, self._pools, steps
-        )
+        segment = segment or self.segment(graph)
+        driver = Driver(run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver)
         self.keep(run.run_id, graph, deps, is_given=is_given)
@@ -202,14 +204,30 @@ class Worker:
             lease = self.leases.drop(run_id)
             del self.driven[run_id]
             status = driven.driver.run.status
+            kept = self.known.get(run_id)
             if status in OVER or driven.driver.steps is not None:
                 self.known.pop(run_id, None)
+            if status is Status.COMPLETED and driven.driver.run.successor is not None:
+                await self._follow(driven.driver.run.successor.successor, kept)
             if lease is not None and status is Status.RUNNING:
                 with suppress(StoreError):
                     await asyncio.shield(self.store.release([lease]))
+            if status is Status.PAUSED and self.when_paused is not None:
+                with suppress(StoreError):
+                    await asyncio.shield(self.when_paused(run_id))
             self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
             driven.over.set_result(None)
             self._watch.note(run_id, driven)
+
+    async def _follow(self, run_id: str, kept: tuple[str, Any] | None) -> None:
+        """Drive the run on that another one driven here goes on as."""
+        if kept is not None:
+            self.known[run_id] = kept
+        if self.is_open:
+            with suppress(StoreError):
+                info = await self.store.get(run_id)
+                if info is not None:
+                    await self.claim_one(info)
 
     def _lose(self, run_id: str) -> None:
         """Stop driving a run whose lease is lost, without another word into its log."""
@@ -271,11 +289,13 @@ class Worker:
         except Exception:  # the store's, or that of a factory of dependencies
             self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
 
-    async def claim_one(self, info: RunInfo, deps: Any = MISSING, steps: Steps | None = None) -> bool:
+    async def claim_one(
+        self, info: RunInfo, deps: Any = MISSING, steps: Steps | None = None, *, by: str = "", reason: str = ""
+    ) -> bool:
         """Drive a run on if it is due and nobody else does; say whether that is so."""
-        return await self.see_through(self._claim_one(info, deps, steps))
+        return await self.see_through(self._claim_one(info, deps, steps, by, reason))
 
-    async def _claim_one(self, info: RunInfo, deps: Any, steps: Steps | None) -> bool:
+    async def _claim_one(self, info: RunInfo, deps: Any, steps: Steps | None, by: str, reason: str) -> bool:
         mine = self.graphs.of(info)
         if mine is None or info.run_id in self.driven:
             return False
@@ -294,10 +314,25 @@ class Worker:
         )
         given = self.kept_deps(info.run_id) if isinstance(deps, Missing) else deps
         for taken in claimed:
-            await self.resume(mine, taken, self.deps_of(mine.graph, given), steps)
+            segment = self.segment(mine.graph, by, reason)
+            await self.resume(mine, taken, self.deps_of(mine.graph, given), steps, segment)
         return bool(claimed)
 
-    async def resume(self, mine: Registered, info: RunInfo, deps: Any, steps: Steps | None = None) -> bool:
+    async def adopt(self, info: RunInfo) -> None:
+        """Drive a run that was just created here, if its graph is at hand."""
+        mine = self.graphs.of(info)
+        if mine is not None and info.run_id not in self.driven:
+            self.keep(info.run_id, mine.graph, self.deps_of(mine.graph), is_given=False)
+            await self.claim_one(info)
+
+    async def resume(
+        self,
+        mine: Registered,
+        info: RunInfo,
+        deps: Any,
+        steps: Steps | None = None,
+        segment: SegmentStarted | None = None,
+    ) -> bool:
         """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that."""
         values = CodedValues(mine.codec)
         await self.part(info.run_id)
@@ -308,7 +343,8 @@ class Worker:
             await self.store.park(info.run_id, info.epoch, Status.STALLED.value, str(error))
             return False
         self._log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
-        self.drive(run, mine, values, journal, deps, None, is_given=run.run_id in self.known, steps=steps)
+        given = run.run_id in self.known
+        self.drive(run, mine, values, journal, deps, None, is_given=given, segment=segment, steps=steps)
         return True
 
     async def part(self, run_id: str) -> None:

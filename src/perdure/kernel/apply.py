@@ -136,6 +136,10 @@ def _run_completed(run: Run, event: ev.RunCompleted) -> None:
     _enter(run, Status.COMPLETED)
 
 
+def _run_continued(run: Run, event: ev.RunContinued) -> None:
+    run.successor = event
+
+
 def _run_failed(run: Run, event: ev.RunFailed) -> None:
     _enter(run, Status.FAILED)
 
@@ -384,6 +388,7 @@ _APPLY: dict[type, Callable[[Run, Any], None]] = {
     ev.RunRetried: _run_retried,
     ev.RunAccepted: _run_accepted,
     ev.RunCompleted: _run_completed,
+    ev.RunContinued: _run_continued,
     ev.RunFailed: _run_failed,
     ev.RunCancelled: _run_cancelled,
     ev.NodeStarted: _node_started,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from perdure.errors import DeadlineExceeded, NoResult, PerdureError
+from typing import Literal, TypeAlias
+
+from perdure.errors import DeadlineExceeded, NoResult, PerdureError, RunConflict
 from perdure.events import ErrorInfo, JoinCancelled, NodeInterrupted, Output, RunCompleted, RunFailed
 from perdure.kernel.deciding import Deciding
 from perdure.kernel.run import Phase, Ref, Source
 from perdure.kernel.settle import cancel_task
 from perdure.kernel.status import Status
+
+Successor: TypeAlias = Literal["", "there", "taken"]
+"""What has become of the run that another one goes on as: it isn't made yet, it is there, or its id is a stranger's."""
 
 
 def conclude(deciding: Deciding) -> None:
@@ -40,12 +45,31 @@ def conclude(deciding: Deciding) -> None:
 
 def _complete(deciding: Deciding) -> None:
     run = deciding.run
-    for task in sorted(run.tasks.values(), key=lambda task: task.path):
-        cancel_task(deciding, task, "the run has reached its end")
-    for joined in list(run.joins.values()):
-        deciding.record(JoinCancelled(joined.node.id, joined.scope.id))
+    _cancel_the_rest(deciding, "the run has reached its end")
     values = run.ends if run.plan.end == "all" else run.ends[:1]
     deciding.record(RunCompleted(tuple(_output(deciding, value, source) for value, source in values)))
+
+
+def go_on_as_new(deciding: Deciding, successor: Successor) -> None:
+    """End a run that goes on as a new one, once that is there; until then nothing runs."""
+    run = deciding.run
+    assert run.successor is not None
+    if successor == "taken":
+        message = f"run {run.run_id!r} can't go on as {run.successor.successor!r}: another run has that id"
+        give_up(deciding, RunConflict(message, run_id=run.run_id))
+    elif successor == "there":
+        _cancel_the_rest(deciding, f"the run goes on as {run.successor.successor}")
+        deciding.record(RunCompleted((), run.successor.successor))
+    else:
+        interrupt_all(deciding)
+
+
+def _cancel_the_rest(deciding: Deciding, reason: str) -> None:
+    run = deciding.run
+    for task in sorted(run.tasks.values(), key=lambda task: task.path):
+        cancel_task(deciding, task, reason)
+    for joined in list(run.joins.values()):
+        deciding.record(JoinCancelled(joined.node.id, joined.scope.id))
 
 
 def _output(deciding: Deciding, value: Source, source: str) -> Output:

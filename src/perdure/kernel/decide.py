@@ -25,7 +25,7 @@ from perdure.events import (
     SegmentEnded,
     SegmentStarted,
 )
-from perdure.kernel.conclude import conclude, interrupt_all
+from perdure.kernel.conclude import Successor, conclude, go_on_as_new, interrupt_all
 from perdure.kernel.deciding import Code, Deciding, Decision
 from perdure.kernel.hold import Hold
 from perdure.kernel.outcomes import deliver, ring, take_results
@@ -46,6 +46,7 @@ class Happening(msgspec.Struct):
         deliveries: answers and signals.
         requests: what somebody wants of the run.
         broken: joins whose code is known to raise, so that the run has to fail there.
+        successor: what has become of the run that this one goes on as, where it does.
         hold: how far a caller who steps through the run has let it go, if there is one.
     """
 
@@ -55,6 +56,7 @@ class Happening(msgspec.Struct):
     requests: list[Request] = []
     broken: dict[str, Exception] = {}
     hold: Hold | None = None
+    successor: Successor = ""
 
 
 def decide(run: Run, happening: Happening, code: Code) -> Decision:
@@ -86,6 +88,10 @@ def take_over(run: Run, segment: SegmentStarted, happening: Happening, code: Cod
 
 def _go_on(deciding: Deciding, happening: Happening) -> None:
     run = deciding.run
+    if run.successor is not None:
+        settle(deciding)
+        go_on_as_new(deciding, happening.successor)
+        return
     deliver(deciding, happening.deliveries)
     ring(deciding)
     while True:
@@ -121,12 +127,13 @@ def _is_held(deciding: Deciding, requests: list[Request]) -> bool:
     """Carry out what somebody wants of the run; say whether nothing may start."""
     if not requests:
         return False
-    run, request = deciding.run, requests[0]
+    run = deciding.run
+    request = next((other for other in requests if other.verb == "cancel"), requests[0])
     if request.verb == "cancel":
         interrupt_all(deciding)
         deciding.record(RunCancelled(request.by, request.reason, request.entry))
     else:
-        if request.now:
+        if any(other.now for other in requests):
             interrupt_all(deciding)
         if _has_bodies(run):
             return True  # tasks in flight finish first

@@ -220,12 +220,19 @@ class Deciding:
 
     def _abandon_joins(self, task: Task, join: str) -> None:
         """Note the joins between a task that has failed and the one that is told: what they were to give out has failed."""
-        nodes = self.run.plan.nodes
-        for fork, inner in task.node.counted:
-            if inner != join and any(outer == join for _, outer in nodes[inner].counted):
-                self.abandoned.append((task.scope.scope[fork], inner))
+        self.abandoned += abandoned_by(self.run, task, join)
 
     def refuse_change(self, task: Task, error: Exception) -> None:
         """Record that what a task changed in the state can't be merged or stored, as a failure of its attempt."""
         error.add_note(f"perdure: in the changes that {task.shown_path} made to the state")
         self.fail(task, describe(error), error)
+
+
+def abandoned_by(run: Run, task: Task, join: str) -> list[tuple[Instance, str]]:
+    """Return the joins between a task that has failed and the one that is told, each with the instance of its parent fork."""
+    nodes = run.plan.nodes
+    return [
+        (task.scope.scope[fork], inner)
+        for fork, inner in task.node.counted
+        if inner != join and any(outer == join for _, outer in nodes[inner].counted)
+    ]

@@ -15,6 +15,7 @@ from perdure.events import (
     ItemsEnded,
     ItemsTaken,
     NodeCompleted,
+    RunContinued,
     SignalKept,
     SignalReceived,
     StreamOpened,
@@ -23,7 +24,7 @@ from perdure.events import (
 )
 from perdure.graph.plan import WaitKind
 from perdure.kernel.deciding import Deciding
-from perdure.kernel.results import Delivery, Failed, Parked, Result, Streaming, Succeeded, Yielded
+from perdure.kernel.results import Continued, Delivery, Failed, Parked, Result, Streaming, Succeeded, Yielded
 from perdure.kernel.run import Phase, Task
 
 
@@ -43,6 +44,8 @@ def take_results(deciding: Deciding, results: Iterable[Result]) -> None:
             deciding.open_forks(())
         elif type(result) is Failed:
             deciding.fail(task, result.error, result.exception, result.retry_after, is_final=result.is_final)
+        elif type(result) is Continued and deciding.run.successor is None:
+            deciding.record(RunContinued(task.id, result.successor, result.inputs, result.state))
         elif type(result) is Parked:
             open_wait(deciding, task, result)
 

@@ -66,6 +66,16 @@ class Parked(msgspec.Struct, frozen=True):
     due_at: int | None = None
 
 
+class Continued(msgspec.Struct, frozen=True):
+    """A body has asked for the run to go on as a new one."""
+
+    task: str
+    attempt: int
+    successor: str
+    inputs: Value
+    state: Value
+
+
 class Delivery(msgspec.Struct, frozen=True):
     """Something that came in for a task, or for whoever waits for a name."""
 
@@ -89,4 +99,4 @@ class Request(msgspec.Struct, frozen=True):
     now: bool = False
 
 
-Result: TypeAlias = Succeeded | Failed | Streaming | Yielded | Parked
+Result: TypeAlias = Succeeded | Failed | Streaming | Yielded | Parked | Continued

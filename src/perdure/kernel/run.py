@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from perdure.events import Durability, ErrorInfo, Items, Value
+from perdure.events import Durability, ErrorInfo, Items, RunContinued, Value
 from perdure.graph.flow import Flow
 from perdure.graph.plan import NodePlan, Plan
 from perdure.ids import ROOT_INSTANCE
@@ -316,6 +316,7 @@ class Run:
         loose_ends: where the first few arms ended that led nowhere.
         lost: how many arms led nowhere.
         failures: what the run will fail with when the others have finished, each with its task.
+        successor: what the run goes on as, once that was decided.
         settled: joins whose count has reached zero.
         stirred: maps that may have arms to open: items came in, or arms were settled.
     """
@@ -347,6 +348,7 @@ class Run:
         self.loose_ends: list[str] = []
         self.lost = 0
         self.failures: list[tuple[ErrorInfo, str]] = []
+        self.successor: RunContinued | None = None
         self.joins: dict[tuple[str, str], OpenJoin] = {}
         # What one event leaves for the next ones of the same commit to take up.
         self.arrivals: deque[Arrival] = deque()

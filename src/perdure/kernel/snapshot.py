@@ -203,7 +203,7 @@ _decode = msgspec.json.Decoder(Saved).decode
 def can_dump(run: Run) -> bool:
     """Say whether a run is between two decisions, with all its joins folded."""
     is_settled = not (run.arrivals or run.fresh or run.settled or run.stirred)
-    return is_settled and not any(joined.unfolded for joined in run.joins.values())
+    return is_settled and run.successor is None and not any(joined.unfolded for joined in run.joins.values())
 
 
 def dump(run: Run, writing: Writing) -> bytes:

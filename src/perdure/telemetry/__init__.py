@@ -1,0 +1,1 @@
+"""Telemetry: what is committed, told as spans, metrics and log fields."""

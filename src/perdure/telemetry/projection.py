@@ -24,18 +24,18 @@ isn't there.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from perdure import events as ev
 from perdure.engine.untyped import NoValues
-from perdure.graph.flow import Leaf, flows_within
-from perdure.graph.plan import NodeKind, NodePlan, Plan
+from perdure.graph.plan import Plan
 from perdure.kernel.apply import apply, join_output_id
-from perdure.kernel.run import AFTER, Instance, OpenJoin, Phase, Run, Task, shown_path
+from perdure.kernel.run import OpenJoin, Phase, Run, Task
+from perdure.telemetry.arrivals import Arrivals, Joining
+from perdure.telemetry.attributes import about_batch, about_join, about_task, about_wait
 from perdure.telemetry.batches import Batch, Batches
 from perdure.telemetry.chapters import Chapters
 from perdure.telemetry.spans import (
@@ -63,28 +63,6 @@ class _Attempts(msgspec.Struct):
     wait_seq: int = 0
 
 
-class _Joining(msgspec.Struct):
-    """An open join: what has arrived, packed."""
-
-    batch: Batch | None
-    opened_at: int
-    last_at: int
-    arrived: array[int] = msgspec.field(default_factory=lambda: array("Q"))
-    inner: dict[str, SpanRef] = msgspec.field(default_factory=dict)
-
-    def add(self, ref: SpanRef) -> None:
-        self.arrived.extend((ref.trace_id >> 64, ref.trace_id & (1 << 64) - 1, ref.span_id))
-
-    def refs(self) -> Iterator[SpanRef]:
-        for place in range(0, len(self.arrived), 3):
-            high, low, span_id = self.arrived[place : place + 3]
-            yield SpanRef(high << 64 | low, span_id)
-
-
-_Source = tuple[SpanRef, str]
-"""The span of what gave out a value, and the innermost batch it was in, or an empty text."""
-
-
 class Projection:
     """The spans of one run."""
 
@@ -101,10 +79,7 @@ class Projection:
         self._batches = Batches(self._run)
         self._attempts: dict[str, _Attempts] = {}
         self._placed_at: dict[str, int] = {}
-        self._joins: dict[tuple[str, str], _Joining] = {}
-        self._sources: dict[str, _Source] = {}
-        self._kept: dict[tuple[str, str], dict[str, _Source]] = {}
-        self._branch_joins: dict[str, tuple[NodePlan, ...]] = {}
+        self._arrivals = Arrivals(self._run)
         self._ts = 0
         self._spans: list[Span] = []
         self.timer_lag_s: float | None = None
@@ -140,10 +115,10 @@ class Projection:
         then = before(self, event, ts) if before is not None else None
         placed = run.placed
         apply(run, event)
-        for task in self._batches.appeared(placed, ts, self._sources):
+        for task in self._batches.appeared(placed, ts, self._arrivals.sources):
             self._placed_at[task.id] = ts
         for key in self._batches.joins_opened():
-            self._joins[key] = _Joining(self._batches.around(run.joins[key]), ts, ts)
+            self._arrivals.joins[key] = Joining(self._batches.around(run.joins[key]), ts, ts)
         if then is not None:
             then()
         if kind in _FEEDS:
@@ -182,8 +157,7 @@ class Projection:
         run.alarms.clear()
         run.failures.clear()
         run.ends.clear()
-        if not run.arrivals and not run.fresh:
-            self._sources.clear()
+        self._arrivals.settle()
 
     # --- spans ---
 
@@ -207,47 +181,15 @@ class Projection:
         return self._chapters.batch_ref(batch.instance.id)
 
     def _tell_batch(self, batch: Batch, ts: int, outcome: str) -> None:
-        instance, fork = batch.instance, batch.instance.fork
         batch.parts += 1
-        attributes: dict[str, Attribute] = {
-            "perdure.batch.id": instance.id,
-            "perdure.batch.fork": fork.id,
-            "perdure.batch.kind": fork.kind.value,
-            "perdure.batch.path": shown_path(instance, AFTER, fork.id),
-            "perdure.batch.part": batch.parts,
-            "perdure.batch.completed": batch.completed,
-            "perdure.batch.failed": batch.failed,
-            "perdure.batch.cancelled": batch.cancelled,
-            "perdure.outcome": outcome,
-        }
-        if batch.size is not None:
-            attributes["perdure.batch.size"] = batch.size
-        if fork.kind is NodeKind.MAP:
-            attributes["perdure.batch.window"] = fork.window
+        attributes = about_batch(batch, outcome)
         start = max(batch.part_from, self._chapters.began_at)
         parent = self._parent(batch.outer)
         links = (Link(batch.source, "forked from"),) if batch.source is not None else ()
-        ref = self._chapters.batch_ref(instance.id)
-        self._tell("batch", f"batch {fork.id}", ref, parent, (start, ts), attributes, links)
+        ref = self._chapters.batch_ref(batch.instance.id)
+        self._tell("batch", f"batch {batch.instance.fork.id}", ref, parent, (start, ts), attributes, links)
         batch.is_touched = False
         batch.part_from = ts
-
-    def _about(self, task: Task) -> dict[str, Attribute]:
-        """Return the attributes of what tells of a task."""
-        batch = self._batches.of(task)
-        about: dict[str, Attribute] = {
-            "perdure.node.id": task.node.id,
-            "perdure.task.id": task.id,
-            "perdure.task.path": task.shown_path,
-        }
-        if batch is not None:
-            about["perdure.batch.id"] = batch.instance.id
-            about["perdure.batch.fork"] = batch.instance.fork.id
-            if task.scope is batch.instance:
-                about["perdure.branch.index"] = task.index
-            if batch.size is not None:
-                about["perdure.batch.size"] = batch.size
-        return about
 
     def _tell_attempt(
         self,
@@ -263,7 +205,7 @@ class Projection:
             return
         ref = self._chapters.ref(step_span_id(self._run.run_id, task.id, task.attempt))
         attributes: dict[str, Attribute] = {
-            **self._about(task),
+            **about_task(task, self._batches.of(task)),
             "perdure.attempt": task.attempt,
             "perdure.outcome": outcome,
             **(more or {}),
@@ -281,19 +223,15 @@ class Projection:
         attempts = self._attempts.get(task.id)
         if attempts is None or task.phase is not Phase.WAITING or task.node.wait is None:
             return
-        wait = task.node.wait
         ref = self._chapters.part_ref("wait", task.id, str(attempts.wait_seq))
         attributes: dict[str, Attribute] = {
-            **self._about(task),
-            "perdure.wait.kind": wait.kind.value,
+            **about_task(task, self._batches.of(task)),
+            **about_wait(task),
             "perdure.outcome": outcome,
-            **({"perdure.wait.name": wait.name} if wait.name else {}),
-            **({"perdure.wait.assignee": task.assignee} if task.assignee else {}),
-            **({"perdure.wait.escalations": task.escalations} if task.escalations else {}),
             **more,
         }
         times = (attempts.started_at, ts)
-        self._tell("wait", f"wait {wait.kind.value}", ref, self._chapters.parent, times, attributes)
+        self._tell("wait", f"wait {task.node.wait.kind.value}", ref, self._chapters.parent, times, attributes)
         if lasts:
             attempts.started_at = ts
         attempts.previous = ref
@@ -304,37 +242,8 @@ class Projection:
         attempts = self._attempts.pop(task.id, None)
         self._placed_at.pop(task.id, None)
         if attempts is not None and attempts.previous is not None:
-            self._give_out(task.id, attempts.previous, batch, task.node, task.scope)
+            self._arrivals.give_out(task.id, attempts.previous, batch, task.node, task.scope)
         return lambda: self._batches.left(batch)
-
-    # --- values on their way ---
-
-    def _give_out(self, source: str, ref: SpanRef, batch: Batch | None, node: NodePlan, scope: Instance) -> None:
-        """Remember whose value is on its way, until it is folded."""
-        sent = self._sources[source] = (ref, batch.instance.id if batch is not None else "")
-        for join in self._ordered_joins(node):
-            parent = scope.scope.get(join.parent)
-            if parent is not None and join.id not in parent.absorbing:
-                self._kept.setdefault((join.id, parent.id), {})[source] = sent
-
-    def _ordered_joins(self, node: NodePlan) -> tuple[NodePlan, ...]:
-        """Return the joins behind a node that keep what arrives until all has come."""
-        found = self._branch_joins.get(node.id)
-        if found is None:
-            nodes = self._run.plan.nodes
-            seen, ways = {}, [node]
-            for way in ways:
-                leaves = [flow for flow in flows_within(way.flow) if isinstance(flow, Leaf)] if way.flow else []
-                targets = [nodes[leaf.target] for leaf in leaves]
-                if node.catch[1]:
-                    targets.append(nodes[node.catch[1]])
-                for target in targets:
-                    if target.kind is NodeKind.JOIN and target.order == "branch":
-                        seen[target.id] = target
-                    elif target.kind in (NodeKind.DECISION, NodeKind.GROUP) and target not in ways:
-                        ways.append(target)
-            found = self._branch_joins[node.id] = tuple(seen.values())
-        return found
 
     # --- before an event is applied ---
 
@@ -420,26 +329,21 @@ class Projection:
         if batch is None or batch.source is None or batch.instance.feed is None:
             return
         source = batch.instance.feed.origin.id
-        self._give_out(source, batch.source, batch, batch.instance.fork, batch.instance)
+        self._arrivals.give_out(source, batch.source, batch, batch.instance.fork, batch.instance)
 
     def _before_fold(self, event: ev.ReducerUpdated, ts: int) -> Callable[[], None]:
         """Note which span has arrived at a join."""
         detail = event.detail
-        if detail is not None and detail.instance:
-            instance = detail.instance
-            sent = self._kept.get((event.join, instance), {}).get(event.task)
-        else:
-            instance = self._run.arrivals[0].scope.id
-            sent = self._sources.get(event.task)
+        key, sent = self._arrivals.next_for(event.join, detail.instance if detail is not None else "", event.task)
 
         def folded() -> None:
-            self._run.joins[event.join, instance].unfolded.clear()  # live, the value stands for them
-            joining = self._joins[event.join, instance]
+            self._run.joins[key].unfolded.clear()  # live, the value stands for them
+            joining = self._arrivals.joins[key]
             joining.last_at = ts
             if sent is None:
                 return
             joining.add(sent[0])
-            if sent[1] and sent[1] != instance and sent[1] not in joining.inner:
+            if sent[1] and sent[1] != key[1] and sent[1] not in joining.inner:
                 joining.inner[sent[1]] = self._chapters.batch_ref(sent[1])
 
         return folded
@@ -448,7 +352,7 @@ class Projection:
         joined = self._run.joins[event.join, event.instance]
         ref = self._tell_join(joined, ts, "completed", event.count)
         batch = self._batches.open.get(event.instance)
-        self._give_out(join_output_id(joined), ref, batch, joined.node, joined.scope)
+        self._arrivals.give_out(join_output_id(joined), ref, batch, joined.node, joined.scope)
         return self._join_gone(joined)
 
     def _before_join_cancelled(self, event: ev.JoinCancelled, ts: int) -> Callable[[], None]:
@@ -458,33 +362,20 @@ class Projection:
 
     def _join_gone(self, joined: OpenJoin) -> Callable[[], None]:
         key = (joined.node.id, joined.scope.id)
-        joining = self._joins.pop(key)
-        self._kept.pop(key, None)
+        joining = self._arrivals.close(key)
         self._batches.forget_join(key)
         return lambda: self._batches.left(joining.batch)
 
     def _tell_join(self, joined: OpenJoin, ts: int, outcome: str, count: int) -> SpanRef:
         node, instance = joined.node, joined.scope
-        joining = self._joins[node.id, instance.id]
+        joining = self._arrivals.joins[node.id, instance.id]
         ref = self._chapters.part_ref("join", node.id, instance.id)
-        attributes: dict[str, Attribute] = {
-            "perdure.node.id": node.id,
-            "perdure.task.id": join_output_id(joined),
-            "perdure.task.path": shown_path(instance, AFTER, node.id),
-            "perdure.join.count": count,
-            "perdure.join.failed": len(joined.failed),
-            "perdure.join.open_s": (ts - joining.opened_at) / 1e6,
-            "perdure.outcome": outcome,
-        }
+        attributes = about_join(joined, count, (ts - joining.opened_at) / 1e6) | {"perdure.outcome": outcome}
         links = []
         batch = self._batches.open.get(instance.id)
-        if batch is not None or instance.source:
-            attributes["perdure.batch.id"] = instance.id
-            attributes["perdure.batch.fork"] = instance.fork.id
-            if instance.size is not None:
-                attributes["perdure.batch.size"] = instance.size
-            if batch is not None:
-                batch.touch()
+        if batch is not None:
+            batch.touch()
+        if instance.source:
             links.append(Link(self._chapters.batch_ref(instance.id), "batch"))
         links += [Link(inner, "batch") for inner in joining.inner.values()]
         links += [Link(branch, "branch") for branch in joining.refs()]

@@ -118,6 +118,11 @@ class Answering:
             raise RunConflict(f"run {info.run_id!r} is over: it can't be cancelled", run_id=info.run_id)
         taken = await self._taken(info, Status(info.status))
         position = await position_of(self._store, taken)
+        observing = self._worker.observing
+        observed = None
+        if observing is not None:
+            await observing.recall(self._store, taken)
+            observed = observing.run(info.run_id, None, taken.epoch)
         journal = Journal(
             self._store,
             info.run_id,
@@ -127,6 +132,7 @@ class Answering:
             Blobs(),
             "sync",
             self._worker.publisher.publish,
+            observed,
         )
         await journal.commit([RunCancelled(by, reason)], RunUpdate("CANCELLED"), Beside(release=True), flush=True)
 

@@ -45,6 +45,8 @@ class Starting(msgspec.Struct, frozen=True):
     """Whether the dependencies are this run's own."""
     steps: Steps | None = None
     """Where the driver meets a caller who steps through the run, if there is one."""
+    trace: str = ""
+    in_trace: bool = False
 
 
 async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
@@ -73,10 +75,13 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         durability=starting.durability,
         deadline=starting.deadline,
         tags=starting.tags,
+        trace=starting.trace,
+        in_trace=starting.in_trace,
     )
     run_id = starting.run_id
     run, decision, drives = _first_decision(worker, mine, starting, values, started)
     position = Position(0, chain_start(run_id, graph.name), 0)
+    observed = worker.observing.run(run_id, graph.plan, worker.epoch) if worker.observing is not None else None
     journal = Journal(
         worker.store,
         run_id,
@@ -86,6 +91,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         values.blobs,
         starting.durability,
         worker.publisher.publish,
+        observed,
     )
     rows = journal.rows(decision.events)
     new = NewRun(
@@ -103,11 +109,15 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         opened=first_waits(run, decision.events, rows[0].ts),
         tags=starting.tags,
     )
+    began = worker.clock.monotonic()
     info, created = await worker.store.create(new)
     if created:
         values.blobs.save()
         first = decision if drives else None
         worker.publisher.publish(run_id, rows)
+        if worker.observing is not None and observed is not None:
+            worker.observing.met(run_id, started)
+            observed.committed(decision.events, 1, rows[0].ts, worker.clock.monotonic() - began)
         worker.drive(run, mine, values, journal, starting.deps, first, is_given=starting.is_given, steps=starting.steps)
     return info, digest, created
 

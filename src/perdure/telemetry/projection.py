@@ -91,14 +91,14 @@ class Projection:
         return self._run.seq
 
     @property
+    def graph(self) -> str:
+        """The name of the run's graph."""
+        return self._run.plan.name
+
+    @property
     def is_over(self) -> bool:
         """Whether the run has ended, so that nothing can follow but a retry."""
         return self._chapters.is_run_over
-
-    @property
-    def trace(self) -> SpanRef:
-        """The trace that is being told, and its first span."""
-        return self._chapters.anchor
 
     def take(self, event: ev.AnyEvent, ts: int, epoch: int) -> list[Span]:
         """Take the next event; return the spans that end with it.

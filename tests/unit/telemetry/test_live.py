@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import threading
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +24,7 @@ from perdure import Engine, GraphBuilder, MemoryStore, StepContext
 from perdure.graph.join import reduce_list_append
 from perdure.telemetry import Telemetry, add_trace, gen_ai, openinference
 from perdure.telemetry.spans import trace_id_of
+from unit.telemetry.remote_steps import current
 from unit.telemetry.telling import of_kind, projected
 
 
@@ -360,3 +363,23 @@ def test_without_an_sdk_nothing_is_told_and_nothing_is_set() -> None:
 
     asyncio.run(check())
     assert type(trace.get_tracer_provider()).__name__ == "ProxyTracerProvider"
+
+
+@pytest.mark.parametrize("executor", ["process", "pool", "processes"])
+def test_spans_nest_under_their_step_wherever_it_runs(executor: str) -> None:
+    backend = Backend()
+    g = GraphBuilder(name="remote", output_type=str)
+    step = g.step(current, node_id="work", executor=executor)
+    g.add(g.edge_from(g.start_node).to(step), g.edge_from(step).to(g.end_node))
+    graph = g.build()
+    spawning = multiprocessing.get_context("spawn")
+
+    async def check() -> str:
+        with ThreadPoolExecutor(1) as pool, ProcessPoolExecutor(1, mp_context=spawning) as processes:
+            pools = {"pool": pool, "processes": processes}
+            async with Engine.open(MemoryStore(), [graph], executors=pools, telemetry=backend.telemetry()) as engine:
+                return str(await (await engine.start(graph, run_id="run")).result())
+
+    found = asyncio.run(check())
+    [told] = [span for span in backend.spans if span.name == "step work"]
+    assert found == f"{told.context.trace_id:032x}-{told.context.span_id:016x}"

@@ -44,8 +44,8 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
 class Observer(Protocol):
     """Is told what runs come to."""
 
-    async def opened(self, store: Store) -> None:
-        """Begin: an engine was opened on a store."""
+    async def opened(self, store: Store) -> bool:
+        """Begin: an engine was opened on a store; say whether there is anything to be told."""
         ...
 
     async def closed(self) -> None:
@@ -102,19 +102,22 @@ class Observing:
 
     async def opened(self, store: Store) -> None:
         """Tell that the engine was opened."""
-        await self._await("opened", store)
+        if await self._await("opened", store) is False:
+            self._observer = None
 
     async def closed(self) -> None:
         """Tell that the engine is being closed."""
         await self._await("closed")
 
-    async def _await(self, name: str, *arguments: Any) -> None:
+    async def _await(self, name: str, *arguments: Any) -> Any:
         called = self._call(name, *arguments)
-        if called is not None:
-            try:
-                await called
-            except Exception:
-                self._detach(name)
+        if called is None:
+            return None
+        try:
+            return await called
+        except Exception:
+            self._detach(name)
+            return None
 
     def caller(self) -> str:
         """Return the traceparent of the code that runs now, or an empty text."""
@@ -136,8 +139,10 @@ class Observing:
                 if isinstance(started, RunStarted):
                     self.met(info.run_id, started)
 
-    def run(self, run_id: str, plan: Plan | None, epoch: int) -> Observed:
-        """Return how the observer is told of one run under one lease."""
+    def run(self, run_id: str, plan: Plan | None, epoch: int) -> Observed | None:
+        """Return how the observer is told of one run under one lease; None if there is no observer any more."""
+        if self._observer is None:
+            return None
         return Observed(self._call, run_id, plan, epoch)
 
 

@@ -19,11 +19,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from functools import partial
 from queue import SimpleQueue
+from time import monotonic, sleep
 from typing import Any
 
 import msgspec
 from opentelemetry import context as otel
 from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -51,6 +53,9 @@ FLUSH = 512
 CLOSING_S = 10.0
 """How long an engine that is closed waits for what is still to be told."""
 READING_S = 60.0
+TURN_S = 0.001
+PAUSE_S = 0.00005
+"""The thread that tells lets go of the interpreter after this long and for this long: it would keep it for 5 ms."""
 
 _ENDS = (ev.SegmentEnded, ev.RunPaused, ev.RunCompleted, ev.RunFailed, ev.RunCancelled)
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -68,7 +73,7 @@ class Telemetry:
     """Tells OpenTelemetry what an engine's runs come to: ``Engine.open(…, telemetry=Telemetry())``.
 
     The providers are those given here, or else those that the application has set; this sets none. Without an SDK's
-    provider, nothing is told.
+    provider, nothing is told, and nothing is done.
     """
 
     def __init__(
@@ -101,18 +106,21 @@ class Telemetry:
 
     # --- for the engine ---
 
-    async def opened(self, store: Store) -> None:
-        """Begin to tell what an engine's runs come to."""
+    async def opened(self, store: Store) -> bool:
+        """Begin to tell what an engine's runs come to, if anybody listens."""
         provider = self._tracer_provider or trace.get_tracer_provider()
         tracer = provider.get_tracer("perdure", __version__)
         processor: SpanProcessor | None = getattr(tracer, "span_processor", None)
         self._sampler = getattr(tracer, "sampler", None)
         meters = self._meter_provider or metrics.get_meter_provider()
+        if processor is None and not isinstance(meters, MeterProvider):
+            return False
         self._instruments = Instruments(meters.get_meter("perdure", __version__))
         give = None if processor is None else partial(self._give, processor, getattr(tracer, "resource", None))
         flush = None if processor is None else processor.force_flush
         self._teller = _Teller(store, self._scope, self._instruments, give, flush, self._backlog)
         self._teller.start()
+        return True
 
     async def closed(self) -> None:
         """Tell what is still to be told, for as long as that may take, and end."""
@@ -225,6 +233,7 @@ class _Teller:
         self._behind: dict[str, None] = {}
         self._projections: OrderedDict[str, Projection] = OrderedDict()
         self._given = 0
+        self._turn_ends = 0.0
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._is_closed = False
         self._log = get_logger("perdure.telemetry").bind()
@@ -315,6 +324,9 @@ class _Teller:
             if seq <= projection.seq:
                 continue
             spans = projection.take(event, ts, epoch)
+            if monotonic() > self._turn_ends:
+                sleep(PAUSE_S)
+                self._turn_ends = monotonic() + TURN_S
             if seq <= silent_upto:
                 continue
             self._instruments.took(event, projection)

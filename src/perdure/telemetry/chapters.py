@@ -52,6 +52,8 @@ class Chapters:
         self._segment_count = 0
         self._origin = ""
         self._has_anchor = False
+        # Most spans of a wide map name the same batch.
+        self._named = ("", "", SpanRef(0, 0))
 
     # --- ids ---
 
@@ -65,7 +67,9 @@ class Chapters:
 
     def batch_ref(self, instance: str) -> SpanRef:
         """Return the span that tells of a batch in this chapter."""
-        return self.part_ref("batch", instance)
+        if self._named[:2] != (instance, self._chapter):
+            self._named = (instance, self._chapter, self.part_ref("batch", instance))
+        return self._named[2]
 
     @property
     def anchor(self) -> SpanRef:

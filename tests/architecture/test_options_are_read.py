@@ -48,6 +48,7 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "max_concurrency": "limits",
         "on_error": "catch",
         "types": "types",
+        "version": "version",
     },
     GraphBuilder.step: {"call": "call", **NAMES, **JOINING, "options": PASSED},
     GraphBuilder.stream: {"call": "call", **NAMES, "resume": "resume", "options": PASSED},
@@ -97,6 +98,8 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "recover": "recovers",
         "durability": "_durability",
         "clock": "clock",
+        "on_event": "_callbacks",
+        "telemetry": "_observing",
     },
     Engine.start: {
         "graph": "graph",
@@ -104,6 +107,7 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "by": "by",
         "deadline": "deadline",
         "tags": "tags",
+        "child": "in_trace",
     },
     Graph.run: {**RUN, "store": PASSED, "executors": PASSED, "until": PASSED},
     Retry.__init__: {

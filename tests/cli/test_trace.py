@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from perdure.cli.exits import Exit
+
 
 def test_a_run_is_shown_as_a_tree_of_its_spans(perdure, db) -> None:
     code, out, _ = perdure("trace", "good", "--db", db)
@@ -58,13 +60,13 @@ def test_chrome_trace_events_never_overlap_in_a_row(perdure, db) -> None:
 
 
 def test_a_run_that_is_not_there_has_no_spans(perdure, db) -> None:
-    assert perdure("trace", "none", "--db", db).code == 3
-    assert perdure("export", "none", "--db", db).code == 3
+    assert perdure("trace", "none", "--db", db).code == Exit.NOT_FOUND
+    assert perdure("export", "none", "--db", db).code == Exit.NOT_FOUND
 
 
 def test_an_endpoint_takes_otlp_only(perdure, db) -> None:
     code, _, err = perdure(
         "export", "good", "--db", db, "--format", "chrome-trace", "--endpoint", "http://127.0.0.1:1/v1/traces"
     )
-    assert code == 2
+    assert code == Exit.USAGE
     assert "OTLP" in err

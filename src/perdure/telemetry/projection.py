@@ -183,7 +183,7 @@ class Projection:
     def _tell_batch(self, batch: Batch, ts: int, outcome: str) -> None:
         batch.parts += 1
         attributes = about_batch(batch, outcome)
-        start = max(batch.part_from, self._chapters.began_at)
+        start = batch.opened_at if batch.parts == 1 else max(batch.part_from, self._chapters.began_at)
         parent = self._parent(batch.outer)
         links = (Link(batch.source, "forked from"),) if batch.source is not None else ()
         ref = self._chapters.batch_ref(batch.instance.id)

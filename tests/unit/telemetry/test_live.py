@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
 
-from perdure import Engine, GraphBuilder, MemoryStore, StepContext
+from perdure import Engine, GraphBuilder, MemoryStore, RunCancelled, StepContext
 from perdure.graph.join import reduce_list_append
 from perdure.telemetry import Telemetry, add_trace, gen_ai, openinference
 from perdure.telemetry.spans import trace_id_of
@@ -309,6 +309,8 @@ def test_a_run_cancelled_while_it_waits_is_told_to_its_end() -> None:
             handle = await engine.start(graph, run_id="run")
             await handle.until_waiting()
             await engine.cancel("run", reason="enough")
+            with pytest.raises(RunCancelled):
+                await handle.result()
             history = await engine.history("run")
         expected = projected(graph.plan, "run", history)
         assert [span.name for span in backend.spans] == [span.name for span in expected]

@@ -117,6 +117,8 @@ class RunStarted(Event, frozen=True):
     """The W3C traceparent of whoever started the run."""
     origin: str = ""
     """The run this one was forked from, or goes on from."""
+    in_trace: bool = False
+    """Whether the run is told in the trace of whoever started it, and not in one of its own."""
 
 
 class SegmentStarted(Event, frozen=True):

@@ -99,6 +99,7 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "durability": "_durability",
         "clock": "clock",
         "on_event": "_callbacks",
+        "telemetry": "_observing",
     },
     Engine.start: {
         "graph": "graph",
@@ -106,6 +107,7 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "by": "by",
         "deadline": "deadline",
         "tags": "tags",
+        "child": "in_trace",
     },
     Graph.run: {**RUN, "store": PASSED, "executors": PASSED, "until": PASSED},
     Retry.__init__: {

@@ -30,6 +30,8 @@ COMMANDS = {
     "state": "Print the state of a run as JSON, as it was after an event.",
     "timeline": "Print when everything in a run began and ended, and what would have to be faster.",
     "diff": "Print in what two runs differ.",
+    "trace": "Print the spans of a run as a tree.",
+    "export": "Give out the spans of a run, for a file or a backend.",
     "resume": "Drive a run on to its end, and print its result.",
     "waiting": "List what runs wait for: people, signals and times.",
     "respond": "Answer a task that waits for a person.",

@@ -28,6 +28,7 @@ from typing import Any
 import anyio.to_process
 
 from perdure.engine.context import AttemptContext
+from perdure.engine.observing import Observed, Undo
 from perdure.engine.threads import threads
 from perdure.errors import GraphRuntimeError, GraphSetupError, StepTimeout
 from perdure.graph.arguments import is_local, why_not_local
@@ -63,7 +64,8 @@ def check_executors(graph: Graph[Any, Any, Any, Any], pools: Mapping[str, Pool])
 class Bodies:
     """Calls the functions of one run's steps."""
 
-    def __init__(self, pools: Mapping[str, Pool], freed: Callable[[], None]) -> None:
+    def __init__(self, pools: Mapping[str, Pool], freed: Callable[[], None], observed: Observed | None = None) -> None:
+        self._observed = observed
         self._pools = pools
         self._freed = freed
         self._working: Counter[str] = Counter()
@@ -135,7 +137,7 @@ class Bodies:
         name = step.policies.executor or "thread"
         function: Callable[[StepContext[Any, Any, Any]], Any] = step.call
         if name == "process":
-            call = _remotely(step, context)
+            call = _remotely(step, context, self._carrier())
             async with anyio.to_process.current_default_process_limiter():
                 begin()
                 returned = await anyio.to_process.run_sync(call, cancellable=True, limiter=anyio.CapacityLimiter(1))
@@ -146,7 +148,7 @@ class Bodies:
         pool = self._pools[name]
         if isinstance(pool, ProcessPoolExecutor):
             begin()  # nobody tells when one of its processes takes a call up
-            return _brought_back(await self._in_pool(pool, _remotely(step, context), task), context)
+            return _brought_back(await self._in_pool(pool, _remotely(step, context, self._carrier()), task), context)
         loop, variables = asyncio.get_running_loop(), contextvars.copy_context()
 
         def called() -> Any:
@@ -154,6 +156,9 @@ class Bodies:
             return variables.run(function, context)
 
         return await self._in_pool(pool, called, task)
+
+    def _carrier(self) -> Callable[[], Undo] | None:
+        return self._observed.carrier() if self._observed is not None else None
 
     def _in_thread(self, function: Callable[[], Any], task: Task, begin: Callable[[], None]) -> Awaitable[Any]:
         keys = [key for key, _ in limit_keys(task)]
@@ -238,7 +243,9 @@ class RemoteContext(StepContext[Any, Any, Any]):
         return self._idempotency_key
 
 
-def _remotely(step: Step[Any, Any, Any, Any], context: AttemptContext) -> Callable[[], bytes]:
+def _remotely(
+    step: Step[Any, Any, Any, Any], context: AttemptContext, carrier: Callable[[], Undo] | None
+) -> Callable[[], bytes]:
     """Return a call of a step that can be sent to another process.
 
     Raises:
@@ -250,7 +257,7 @@ def _remotely(step: Step[Any, Any, Any, Any], context: AttemptContext) -> Callab
     if is_named and is_local(call):
         raise GraphSetupError(why_not_local(step.id, call))
     ids = (context.run_id, context.task_id, context.attempt, context.idempotency_key)
-    given = (thaw(context.committed_tree), context.deps, context.inputs, ids)
+    given = (thaw(context.committed_tree), context.deps, context.inputs, ids, carrier)
     try:
         data = pickle.dumps((None if is_named else call, given))
     except Exception as error:
@@ -266,7 +273,7 @@ def call_here(module: str, name: str, data: bytes) -> bytes:
     Raises:
         GraphRuntimeError: what the step gives out, or raises, can't be sent back.
     """
-    function, (state, deps, inputs, ids) = pickle.loads(data)  # noqa: S301 - written by the parent process
+    function, (state, deps, inputs, ids, carrier) = pickle.loads(data)  # noqa: S301 - written by the parent process
     if function is None:
         function = importlib.import_module(module)
         for part in name.split("."):
@@ -274,10 +281,14 @@ def call_here(module: str, name: str, data: bytes) -> bytes:
     if isinstance(function, Step):
         function = function.call
     before = pickle.dumps(state)
+    undo = carrier() if carrier is not None else None
     try:
         output = function(RemoteContext(state, deps, inputs, ids))
     except Exception as error:
         raise _portable(error) from error
+    finally:
+        if undo is not None:
+            undo()
     has_changed = pickle.dumps(state) != before
     try:
         return pickle.dumps((output, state if has_changed else None, has_changed))

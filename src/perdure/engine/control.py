@@ -201,6 +201,10 @@ class Control:
     async def _journal_of(self, taken: RunInfo) -> Journal:
         """Return a journal that writes at the end of a run's log, which needn't be folded for that."""
         position = await position_of(self._store, taken)
+        observing, observed = self._worker.observing, None
+        if observing is not None:
+            await observing.recall(self._store, taken)
+            observed = observing.run(taken.run_id, None, taken.epoch)
         return Journal(
             self._store,
             taken.run_id,
@@ -210,6 +214,7 @@ class Control:
             Blobs(),
             "sync",
             self._worker.publisher.publish,
+            observed,
         )
 
     async def _give_back(self, info: RunInfo) -> None:

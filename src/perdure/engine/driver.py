@@ -120,7 +120,16 @@ class Driver:
         if steps is not None:
             steps.wake = self._wake_up
         self._executor = Executor(
-            run, graph, flows, values, deps, clock=clock, pools=pools or {}, wake=self._wake_up, fetch=self._fetch
+            run,
+            graph,
+            flows,
+            values,
+            deps,
+            clock=clock,
+            pools=pools or {},
+            wake=self._wake_up,
+            fetch=self._fetch,
+            observed=durable.journal.observed if durable is not None else None,
         )
 
     def _wake_up(self) -> None:

@@ -25,6 +25,7 @@ from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded, read_history
 from perdure.engine.iterating import iterate_on_store
+from perdure.engine.observing import Observer, Observing
 from perdure.engine.past import state_at
 from perdure.engine.places import ALL, Wanted, read_placed
 from perdure.engine.planning import Planned, PlannedVerb, planned
@@ -83,6 +84,7 @@ class Engine:
         durability: Durability,
         clock: Clock,
         on_event: OnEvent | None = None,
+        telemetry: Observer | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -90,6 +92,7 @@ class Engine:
         self._plans: dict[str, asyncio.Task[None]] = {}
         if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
             raise GraphSetupError(f"on_event={on_event!r:.80} is no plain function of a run id and an event")
+        self._observing = Observing(telemetry) if telemetry is not None else None
         self._worker = Worker(
             store,
             clock,
@@ -99,6 +102,7 @@ class Engine:
             pools=executors,
             recovers=recover,
             on_event=(on_event,) if on_event is not None else (),
+            observing=self._observing,
         )
         self._answering = Answering(self._worker)
         self._control = Control(self._worker)
@@ -116,6 +120,7 @@ class Engine:
         durability: Durability = "sync",
         clock: Clock | None = None,
         on_event: OnEvent | None = None,
+        telemetry: Observer | None = None,
     ) -> Engine:
         """Return an engine, to be entered with ``async with``.
 
@@ -132,6 +137,7 @@ class Engine:
             on_event: called with the id of a run and a ``Recorded`` event, once for each that this engine commits, when it is
                 durable. It is called between the steps of runs, so it has to return at once; if it raises, that is logged
                 and it isn't called any more.
+            telemetry: who is told of what is committed, as a :class:`perdure.telemetry.Telemetry`.
 
         Raises:
             GraphBuildingError: values of a graph can't be stored.
@@ -147,6 +153,7 @@ class Engine:
             durability=durability,
             clock=clock or SystemClock(),
             on_event=on_event,
+            telemetry=telemetry,
         )
 
     # --- life ---
@@ -154,6 +161,8 @@ class Engine:
     async def __aenter__(self) -> Self:
         await self._store.open()
         try:
+            if self._observing is not None:
+                await self._observing.opened(self._store)
             await self._worker.open()
         except BaseException:
             await self._shut()
@@ -169,6 +178,8 @@ class Engine:
         """Hand back what is being driven, and close the store."""
         with anyio.CancelScope(shield=True):
             await self._worker.close()
+            if self._observing is not None:
+                await self._observing.closed()
             await self._store.close()
 
     def _check_open(self) -> None:
@@ -189,6 +200,7 @@ class Engine:
         durability: Durability | None = None,
         deadline: timedelta | datetime | None = None,
         tags: Mapping[str, str] | None = None,
+        child: bool = False,
     ) -> RunHandle[OutputT]:
         """Start a run and drive it; the run exists, durably, when this returns.
 
@@ -205,6 +217,8 @@ class Engine:
             durability: another mode than the engine's.
             deadline: how long the run may take, or until when; it fails with ``DeadlineExceeded`` if it isn't over then.
             tags: texts by which the run can be found; see :meth:`list`. Names and texts have 1 to 200 printable characters.
+            child: with telemetry, whether the run is told in the trace that is under way here; else it gets one of its own,
+                with a link to this one.
 
         Raises:
             RunConflict: the id is taken by a run of another graph or with other inputs.
@@ -213,7 +227,7 @@ class Engine:
             InvalidIdentifier: the id or a tag can't be one.
             StoreError: the store can't be used.
         """
-        starting = self._starting(graph, inputs, state, deps, run_id, by, durability, deadline, tags)
+        starting = self._starting(graph, inputs, state, deps, run_id, by, durability, deadline, tags, child=child)
         await self.begin(graph, starting)
         return self.attach(starting.run_id)
 
@@ -260,6 +274,8 @@ class Engine:
         durability: Durability | None,
         deadline: timedelta | datetime | None,
         tags: Mapping[str, str] | None,
+        *,
+        child: bool = False,
     ) -> Starting:
         self._check_open()
         self._worker.register(graph)
@@ -273,6 +289,8 @@ class Engine:
             deadline_at(deadline, self._clock),
             checked_tags(tags or {}),
             is_given=not isinstance(deps, Missing),
+            trace=self._observing.caller() if self._observing is not None else "",
+            in_trace=child,
         )
 
     async def begin(self, graph: Graph[Any, Any, Any, Any], starting: Starting) -> None:

@@ -28,6 +28,7 @@ from perdure.engine.bodies import Bodies
 from perdure.engine.clock import Clock
 from perdure.engine.context import AttemptContext, current_attempt
 from perdure.engine.evaluate import Evaluated, Flows
+from perdure.engine.observing import Observed
 from perdure.engine.streams import Stream
 from perdure.engine.values import Values
 from perdure.engine.waiting import parked
@@ -85,6 +86,7 @@ class Executor:
         pools: Mapping[str, Pool],
         wake: Callable[[], None],
         fetch: Callable[[str], Awaitable[None]],
+        observed: Observed | None = None,
     ) -> None:
         self.run = run
         self.results: list[Result | Stream] = []
@@ -94,7 +96,8 @@ class Executor:
         self._values = values
         self._clock = clock
         self._monotonic = clock.monotonic
-        self._bodies = Bodies(pools, self._room_again)
+        self._observed = observed
+        self._bodies = Bodies(pools, self._room_again, observed)
         self._held: list[Task] = []
         self._wake = wake
         self._fetch = fetch
@@ -222,6 +225,7 @@ class Executor:
         """Run one body and report what comes of it."""
         attempt = task.attempt
         result: Result | None
+        entered = self._observed.enter(task.id, attempt) if self._observed is not None else None
         try:
             result = await self._body(task, cell)
         except asyncio.CancelledError as error:
@@ -237,6 +241,8 @@ class Executor:
             result = self._failed(task, attempt, error)
         finally:
             self._streams.pop(task.id, None)
+            if self._observed is not None:
+                self._observed.leave(entered)
         if self._stopping:
             self._stopping.discard((task.id, attempt))
         if result is not None:

@@ -49,6 +49,8 @@ class Starting(msgspec.Struct, frozen=True):
     """Whether the run is driven here; else it is created for whoever takes it."""
     steps: Steps | None = None
     """Where the driver meets a caller who steps through the run, if there is one."""
+    trace: str = ""
+    in_trace: bool = False
 
 
 async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
@@ -78,10 +80,13 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         deadline=starting.deadline,
         tags=starting.tags,
         origin=starting.origin,
+        trace=starting.trace,
+        in_trace=starting.in_trace,
     )
     run_id = starting.run_id
     run, decision, is_ahead = _first_decision(worker, mine, starting, values, started)
     position = Position(0, chain_start(run_id, graph.name), 0)
+    observed = worker.observing.run(run_id, graph.plan, worker.epoch) if worker.observing is not None else None
     journal = Journal(
         worker.store,
         run_id,
@@ -91,6 +96,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         values.blobs,
         starting.durability,
         worker.publisher.publish,
+        observed,
     )
     rows = journal.rows(decision.events)
     new = NewRun(
@@ -108,10 +114,14 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         opened=first_waits(run, decision.events, rows[0].ts),
         tags=starting.tags,
     )
+    began = worker.clock.monotonic()
     info, created = await worker.store.create(new)
     if created:
         values.blobs.save()
         worker.publisher.publish(run_id, rows)
+        if worker.observing is not None and observed is not None:
+            worker.observing.met(run_id, started)
+            observed.committed(decision.events, 1, rows[0].ts, worker.clock.monotonic() - began)
         if starting.is_driven:
             first = decision if is_ahead else None
             given = starting.is_given

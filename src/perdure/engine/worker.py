@@ -21,6 +21,7 @@ from perdure.engine.journal import Journal
 from perdure.engine.known import KnownGraphs
 from perdure.engine.leases import CLAIM_PAGE, Leases
 from perdure.engine.logging import get_logger
+from perdure.engine.observing import Observing
 from perdure.engine.owner import appear, disappear, is_provably_dead
 from perdure.engine.publish import OnEvent, Publisher
 from perdure.engine.recovery import rebuild
@@ -68,6 +69,7 @@ class Worker:
         pools: Mapping[str, Pool],
         recovers: bool,
         on_event: Sequence[OnEvent] = (),
+        observing: Observing | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -81,6 +83,7 @@ class Worker:
         self.publisher = Publisher(on_event)
         self.recovers = recovers
         self.when_paused: Callable[[str], Awaitable[None]] | None = None
+        self.observing = observing
         self._deps = deps
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
@@ -196,6 +199,8 @@ class Worker:
         try:
             await driven.driver.drive()
         except Fenced as error:
+            if self.observing is not None:
+                self.observing.lease_lost(mine.graph.name)
             self._log.warning("another worker drives the run now", error=str(error), **about)
         except Exception as error:
             self._log.exception("the run can't be driven on", **about)
@@ -233,6 +238,8 @@ class Worker:
         """Stop driving a run whose lease is lost, without another word into its log."""
         driven = self.driven.get(run_id)
         if driven is not None and driven.task is not None:
+            if self.observing is not None:
+                self.observing.lease_lost(driven.driver.run.plan.name)
             driven.task.cancel()
 
     # --- taking runs over ---
@@ -369,6 +376,10 @@ class Worker:
             )
         run = new_run(graph, info.run_id, values)
         position = await rebuild(self.store, info, run, values.blobs)
+        observed = None
+        if self.observing is not None:
+            await self.observing.recall(self.store, info)
+            observed = self.observing.run(info.run_id, graph.plan, info.epoch)
         journal = Journal(
             self.store,
             info.run_id,
@@ -378,6 +389,7 @@ class Worker:
             values.blobs,
             run.durability,
             self.publisher.publish,
+            observed,
         )
         return run, journal
 

@@ -347,17 +347,20 @@ class Engine:
 
         Raises:
             RunNotFound: there is no such run.
-            RunConflict: it is paused or stalled; or it isn't to be driven here, and is over or driven by somebody else.
+            RunConflict: it is paused, or stalled and this engine hasn't the very graph it began with; or it isn't to be driven
+                here, and is over or driven by somebody else.
             RunStalled: it is of a graph that this engine wasn't given.
         """
         info = await self.get(run_id)
         if drive and Status(info.status) in OVER:
             return self.attach(run_id)
-        check_accepts(info, "recover")
+        mine = self._worker.graphs.of(info)
+        fits_again = mine is not None and mine.graph.fingerprint == info.fingerprint
+        if not (drive and fits_again and info.status == Status.STALLED):
+            check_accepts(info, "recover")
         if not drive:
             await self._control.free(info)
             return self.attach(run_id)
-        mine = self._worker.graphs.of(info)
         if mine is None:
             raise RunStalled(
                 f"run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given", run_id=run_id

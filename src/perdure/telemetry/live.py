@@ -356,13 +356,19 @@ class _Teller:
     def _told_before(self, run_id: str, upto: int | None) -> int:
         """Return up to which event a run has been told for certain: to the last segment, if that has ended in a crash."""
         began, is_open, last, segments = 0, False, 0, 0
+        is_copied, epochs = False, set()
         for row in self._rows(run_id, 0, upto):
+            epochs.add(row.epoch)
             for last, event in enumerate(ev.decode_events(row.events), row.first):
                 if isinstance(event, ev.SegmentStarted):
                     began, is_open = (last - 1 if segments else 0), True
                     segments += 1
                 elif isinstance(event, _ENDS):
                     is_open = False
+                elif isinstance(event, ev.RunStarted):
+                    is_copied = bool(event.origin)
+        if is_copied and len(epochs) == 1:
+            return 0  # the log of a run that was forked from another one is copied, and nobody has told it yet
         return began if is_open else last
 
     def _rows(self, run_id: str, after: int, upto: int | None) -> Iterator[Row]:

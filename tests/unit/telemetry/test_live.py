@@ -385,3 +385,20 @@ def test_spans_nest_under_their_step_wherever_it_runs(executor: str) -> None:
     found = asyncio.run(check())
     [told] = [span for span in backend.spans if span.name == "step work"]
     assert found == f"{told.context.trace_id:032x}-{told.context.span_id:016x}"
+
+
+def test_a_fork_of_a_run_is_told_whole_and_linked_to_its_origin() -> None:
+    async def check() -> None:
+        backend, graph = Backend(), fan(5)
+        async with Engine.open(MemoryStore(), [graph], telemetry=backend.telemetry()) as engine:
+            await (await engine.start(graph, run_id="run")).result()
+            fork = await engine.fork_run("run", at=6)
+            await fork.result()
+        told = [span for span in backend.spans if span.attributes["perdure.run.id"] == fork.run_id]
+        ids = {span.context.span_id for span in told}
+        assert [span.name for span in told if span.parent is not None and span.parent.span_id not in ids] == []
+        [ended] = [span for span in told if span.name == "run fan"]
+        [origin] = [link.context for link in ended.links if link.attributes["perdure.link"] == "origin"]
+        assert origin.trace_id == trace_id_of("run")
+
+    asyncio.run(check())

@@ -282,3 +282,13 @@ def test_a_sum_over_arms_with_a_limit_is_the_sum() -> None:
         g.edge_from(total).to(g.end_node),
     )
     assert run(g.build(), range(2000)) == 1999000
+
+
+@pytest.mark.parametrize(("policy", "given"), [("any", 3), (1, [3]), (2, [3, 3])])
+def test_a_number_gives_a_list_and_any_gives_the_value(policy: Any, given: Any) -> None:
+    g = builder()
+    left, right = g.step(same, node_id="left"), g.step(same, node_id="right")
+    enough = g.step(same, node_id="enough", join=policy, cancel=True)
+    g.add(g.edge_from(g.start_node).to(left, right), g.edge_from(left, right).to(enough))
+    g.add(g.edge_from(enough).to(g.end_node))
+    assert run(g.build(), 3) == given

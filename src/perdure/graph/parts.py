@@ -134,7 +134,7 @@ class Parts:
         if policies is not None:
             join: Join[Any, Any, Any, Any] = Join(
                 id=f"{node.id}_join",
-                reducer=_taken if policies.quorum == 1 else reduce_list_append,
+                reducer=_taken if policies.gives_one else reduce_list_append,
                 initial_factory=list,
                 preferred_parent_fork="closest",
                 order="branch",

@@ -188,12 +188,14 @@ class JoinPolicies(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         quorum: how many arrivals are enough; 0 for all that can come.
+        gives_one: whether what the first arrival brings is given on itself, and not in a list.
         cancels: whether what is left is cancelled then.
         on_error: what a failure of a task in its region comes to; None for what is said further out.
         min_ok: how many arms have to succeed at least.
     """
 
     quorum: int = 0
+    gives_one: bool = False
     cancels: bool = False
     on_error: OnError | Literal["lose"] | None = None
     min_ok: int = 0
@@ -230,7 +232,9 @@ def join_policies(
         raise GraphSetupError(f'{where}: with join="all" there is nothing left to cancel: drop cancel=True')
     if least and quorum:
         raise GraphSetupError(f"{where}: join={join!r} says already how many have to succeed: drop min_ok=")
-    return JoinPolicies(quorum=quorum, cancels=bool(cancel), on_error=on_error, min_ok=least)
+    return JoinPolicies(
+        quorum=quorum, gives_one=join == "any", cancels=bool(cancel), on_error=on_error, min_ok=least
+    )
 
 
 def at_least_one(name: str, value: int) -> int:

@@ -127,7 +127,7 @@ def _joined(policies: JoinPolicies | None) -> dict[str, Any]:
 
 def join_options(policies: JoinPolicies) -> dict[str, Any]:
     """Return the arguments of ``g.step`` that make a join policy."""
-    join: JoinPolicy = "all" if policies.quorum == 0 else "any" if policies.quorum == 1 else policies.quorum
+    join: JoinPolicy = "all" if policies.quorum == 0 else "any" if policies.gives_one else policies.quorum
     options: dict[str, Any] = {"join": join}
     if policies.cancels:
         options["cancel"] = True

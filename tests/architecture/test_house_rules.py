@@ -22,8 +22,6 @@ ROOT = Path(perdure.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 NOT_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "base", "core", "shared"}
 LONGEST_MODULE = 500
-# The two faces of the package: many short methods, with long signatures and docstrings.
-GROWN = {"graph/builder.py": 700, "engine/engine.py": 700}
 LONGEST_FUNCTION = 70
 
 
@@ -129,7 +127,7 @@ def test_no_module_is_named_after_nothing() -> None:
 
 def test_no_module_is_long() -> None:
     lengths = {shown(path): len(path.read_text("utf-8").splitlines()) for path in MODULES}
-    assert {name: length for name, length in lengths.items() if length > GROWN.get(name, LONGEST_MODULE)} == {}
+    assert {name: length for name, length in lengths.items() if length > LONGEST_MODULE} == {}
 
 
 def test_no_function_is_long() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor as Pool
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
@@ -19,43 +18,25 @@ import msgspec
 from perdure.engine.answering import Answering
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.control import Control, check_accepts
-from perdure.engine.driven import Driven
-from perdure.engine.forking import Forking, fork
 from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
-from perdure.engine.history import Recorded, read_history
 from perdure.engine.iterating import iterate_on_store
 from perdure.engine.observing import Observer, Observing
-from perdure.engine.past import state_at
-from perdure.engine.places import ALL, Wanted, read_placed
-from perdure.engine.planning import Planned, PlannedVerb, planned
-from perdure.engine.publish import OnEvent, follow
-from perdure.engine.recovery import rebuild
-from perdure.engine.registered import new_run
-from perdure.engine.results import recorded_failure, recorded_outputs, recorded_successor
-from perdure.engine.standstill import Explanation, Here, explain_run
-from perdure.engine.starting import Starting, create_run
+from perdure.engine.publish import OnEvent
+from perdure.engine.starting import Starting, create_run, made_up_id
 from perdure.engine.steps import Steps
-from perdure.engine.timeline import RunDiff, Timeline, diff_runs, timeline_of
-from perdure.engine.values import CodedValues
-from perdure.engine.waiting import Waiting
+from perdure.engine.verbs import Verbs
 from perdure.engine.worker import Worker
 from perdure.errors import (
-    GraphRuntimeError,
     GraphSetupError,
-    RunCancelled,
     RunConflict,
-    RunInterrupted,
-    RunNotFound,
-    RunPaused,
     RunStalled,
 )
-from perdure.events import Durability, RunResumed, RunRetried
+from perdure.events import Durability
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
 from perdure.graph.wait import microseconds, since_1970
 from perdure.ids import checked_identifier
-from perdure.kernel.run import Run
 from perdure.kernel.status import OVER, Status
 from perdure.store.port import RunInfo, Store
 from perdure.store.sqlite.store import SQLiteStore
@@ -66,7 +47,7 @@ InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
 
 
-class Engine:
+class Engine(Verbs):
     """Starts, drives and recovers runs; use it as ``async with Engine.open("runs.db", graphs=[graph]) as engine``.
 
     Make one with :meth:`open`.
@@ -181,10 +162,6 @@ class Engine:
             if self._observing is not None:
                 await self._observing.closed()
             await self._store.close()
-
-    def _check_open(self) -> None:
-        if not self._worker.is_open:
-            raise GraphRuntimeError("this engine isn't open: use it inside `async with Engine.open(…) as engine`")
 
     # --- starting ---
 
@@ -370,398 +347,7 @@ class Engine:
         await self._worker.claim_one(info, deps, by=by, reason=reason)
         return self.attach(run_id)
 
-    # --- from outside ---
-
-    async def waiting(
-        self, run_id: str | None = None, *, assignee: str | None = None, kind: str | None = None, limit: int = 100
-    ) -> Sequence[Waiting]:
-        """Return what runs wait for, the oldest first.
-
-        Args:
-            run_id: only this run.
-            assignee: only what this person is asked.
-            kind: only ``"human"``, ``"signal"`` or ``"sleep"``.
-            limit: how many at most.
-        """
-        self._check_open()
-        return await self._answering.waiting(run_id, assignee=assignee, kind=kind, limit=limit)
-
-    async def respond(self, run_id: str, task_id: str, value: Any, *, by: str = "") -> None:
-        """Answer a task that waits for a person; when this returns the answer is durable.
-
-        Args:
-            run_id: the run.
-            task_id: the task, as :meth:`waiting` names it.
-            value: the answer, of the form's type or as plain data of its shape.
-            by: who answers, for the record.
-
-        Raises:
-            AnswerRefused: it doesn't fit the form, the task doesn't wait, or somebody has answered it differently.
-            RunNotFound: there is no such run.
-        """
-        self._check_open()
-        await self._answering.respond(run_id, task_id, value, by)
-
-    async def signal(self, run_id: str, name: str, payload: Any = None, *, by: str = "") -> None:
-        """Send a signal to a run; when this returns it is durable, and kept until somebody waits for it.
-
-        Args:
-            run_id: the run.
-            name: the name of the signal.
-            payload: what comes with it.
-            by: who sends it, for the record.
-
-        Raises:
-            AnswerRefused: the payload doesn't fit what the graph expects, or the run is over.
-            RunNotFound: there is no such run.
-        """
-        self._check_open()
-        await self._answering.signal(run_id, name, payload, by)
-
-    async def pause(self, run_id: str, *, by: str = "", reason: str = "", now: bool = False) -> None:
-        """Let a run stand still until it is resumed; when this returns the request is durable.
-
-        Args:
-            run_id: the run.
-            by: who wants that, for the record.
-            reason: why, for the record.
-            now: whether bodies that run are interrupted; else they finish first.
-
-        Raises:
-            RunNotFound: there is no such run.
-            RunConflict: it is over, or stands still already.
-        """
-        self._check_open()
-        await self._control.stop(run_id, "pause", by, reason, now=now)
-
-    async def cancel(self, run_id: str, *, by: str = "", reason: str = "") -> None:
-        """End a run for good; when this returns the request is durable.
-
-        Raises:
-            RunNotFound: there is no such run.
-            RunConflict: it is over.
-        """
-        self._check_open()
-        await self._control.stop(run_id, "cancel", by, reason)
-
-    async def resume(self, run_id: str, *, by: str = "", reason: str = "", drive: bool = True) -> RunHandle[Any]:
-        """Let a paused run go on.
-
-        Args:
-            run_id: the run.
-            by: who wants that, for the record.
-            reason: why, for the record.
-            drive: whether this engine drives it; else it is left to another one, and its graph isn't needed here.
-
-        Raises:
-            RunNotFound: there is no such run.
-            RunConflict: it isn't paused, or somebody else has just resumed it.
-            RunStalled: this engine is to drive it and wasn't given its graph.
-        """
-        self._check_open()
-        await self._control.start_again(run_id, "resume", RunResumed(by, reason), drive=drive)
-        return self.attach(run_id)
-
-    async def retry(
-        self, run_id: str, *, by: str = "", reason: str = "", max_steps: int | None = None, drive: bool = True
-    ) -> RunHandle[Any]:
-        """Let a failed run go on: what failed, was interrupted or never ran runs now, what finished doesn't.
-
-        Args:
-            run_id: the run.
-            by: who wants that, for the record.
-            reason: why, for the record.
-            max_steps: another limit to the length of a lineage.
-            drive: whether this engine drives it; else it is left to another one, and its graph isn't needed here.
-
-        Raises:
-            RunNotFound: there is no such run.
-            RunConflict: it hasn't failed, or somebody else has just retried it.
-            RunStalled: this engine is to drive it and wasn't given its graph.
-        """
-        self._check_open()
-        await self._control.start_again(run_id, "retry", RunRetried(by, reason, max_steps), drive=drive)
-        return self.attach(run_id)
-
-    async def fork_run(
-        self,
-        run_id: str,
-        *,
-        at: int | str | None = None,
-        inputs: Any = MISSING,
-        outputs: Mapping[str, Any] | None = None,
-        new_run_id: str | None = None,
-        by: str = "",
-        drive: bool = True,
-    ) -> RunHandle[Any]:
-        """Let a new run, with a log of its own, go on from a point of another one, whatever became of that.
-
-        What finished in the source and depends on nothing that is dropped doesn't run again. What does is downstream of
-        what is dropped: by edges, by joins, and by the state it was based on.
-
-        Args:
-            run_id: the source.
-            at: the seq of an event: what the commits up to it recorded is kept; or a task, by id: it runs again, and what
-                depends on it. All is kept if this isn't given.
-            inputs: other inputs; everything runs again.
-            outputs: what tasks, by id, give out instead of what they did; what depends on them runs again.
-            new_run_id: the id of the new run; made up if it isn't given.
-            by: who forks the run, for the record.
-            drive: whether this engine drives the new run, if it was given its graph; else it is left to another one.
-
-        Raises:
-            RunNotFound: there is no such run.
-            RunConflict: the new id is taken, or the run has no such event or task.
-            RunStalled: other inputs or outputs are given, and this engine wasn't given the graph.
-            GraphSetupError: the arguments don't go together.
-            CodecError: a value can't be stored.
-        """
-        self._check_open()
-        new_id = checked_identifier("run id", new_run_id) if new_run_id is not None else made_up_id()
-        forking = Forking(run_id, at, inputs, outputs or {}, new_id, by, drive)
-        info = await self._worker.see_through(fork(self._worker, forking))
-        if drive:
-            await self._worker.adopt(info)
-        return self.attach(new_id)
-
-    async def plan(
-        self,
-        run_id: str,
-        verb: PlannedVerb,
-        *,
-        at: int | str | None = None,
-        outputs: Mapping[str, Any] | None = None,
-    ) -> Planned:
-        """Return what would run again if a run were resumed, recovered, retried or forked; nothing is written.
-
-        Args:
-            run_id: the run.
-            verb: ``"resume"``, ``"recover"``, ``"retry"`` or ``"fork"``.
-            at: where it would be forked, as for :meth:`fork_run`.
-            outputs: what tasks would give out instead in the fork.
-
-        Raises:
-            RunNotFound: there is no such run.
-            RunConflict: it doesn't accept the verb, or has no such event or task.
-            GraphSetupError: there is no such verb, or it takes none of the arguments.
-        """
-        self._check_open()
-        return await planned(self._worker, verb, Forking(run_id, at, MISSING, outputs or {}, run_id, ""))
-
     # --- reading ---
-
-    def attach(self, run_id: str) -> RunHandle[Any]:
-        """Return a handle of a run that exists, without driving it."""
-        return RunHandle(self, run_id, self._worker.driven.get(run_id))
-
-    async def get(self, run_id: str) -> RunInfo:
-        """Return what the store knows of a run.
-
-        Raises:
-            RunNotFound: there is no such run.
-        """
-        self._check_open()
-        info = await self._store.get(run_id)
-        if info is None:
-            raise RunNotFound(f"{self._store.location} holds no run {run_id!r}", run_id=run_id)
-        return info
-
-    async def list(
-        self,
-        *,
-        statuses: Sequence[Status | str] = (),
-        graph: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        since: datetime | None = None,
-        limit: int = 100,
-        before: datetime | int | None = None,
-    ) -> Sequence[RunInfo]:
-        """Return runs, the newest first.
-
-        Args:
-            statuses: only runs in one of these.
-            graph: only runs of the graph with this name.
-            tags: only runs that were started with all of these.
-            since: only runs created at this time or later.
-            limit: how many at most.
-            before: only runs created before this time; also as ``created_at`` has it, to turn pages.
-
-        Raises:
-            GraphSetupError: a time has no zone.
-        """
-        self._check_open()
-        wanted = [Status(status).value for status in statuses]
-        last = before if isinstance(before, int) else time_of("before", before)
-        first = time_of("since", since)
-        return await self._store.list(
-            statuses=wanted, graph=graph, limit=limit, before=last, since=first, tags=tags or {}
-        )
-
-    async def history(
-        self,
-        run_id: str,
-        *,
-        from_seq: int = 1,
-        to_seq: int | None = None,
-        kinds: Collection[str] = (),
-        task: str | None = None,
-        node: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> Sequence[Recorded]:
-        """Return the events of a run, in order; with conditions those for which all of them hold.
-
-        Args:
-            run_id: the run.
-            from_seq: only events from this one on.
-            to_seq: only events up to this one.
-            kinds: only events of these kinds, by name, as ``"NodeFailed"``.
-            task: only events about this task, by its id or its path.
-            node: only events about this node.
-            since: only events from this time on.
-            until: only events up to this time.
-
-        Raises:
-            RunNotFound: there is no such run.
-            StoreCorrupt: its log isn't what was written.
-            GraphSetupError: there is no such kind of event, or a time has no zone.
-        """
-        info = await self.get(run_id)
-        first, last = time_of("since", since), time_of("until", until)
-        wanted = Wanted(from_seq, to_seq, kinds, task, node, first, last)
-        if wanted == ALL:
-            return [recorded async for recorded in read_history(self._store, info)]
-        return [recorded async for recorded, _ in read_placed(self._store, info, wanted)]
-
-    async def state_at(self, run_id: str, seq: int) -> Any:
-        """Return a copy of a run's state as it was once an event had been recorded.
-
-        It is of the graph's own type if this engine was given the graph the run was driven with; else objects come as dicts of
-        their fields, and all else as JSON has it.
-
-        Raises:
-            RunNotFound: there is no such run.
-            GraphRuntimeError: there is no such event.
-            StoreCorrupt: its log isn't what was written.
-        """
-        info = await self.get(run_id)
-        return await state_at(self._store, info, seq, self._worker.graphs.of(info))
-
-    async def explain(self, run_id: str, *, limit: int = 20) -> Explanation:
-        """Return every reason for which a run makes no progress, the weightiest first.
-
-        Args:
-            run_id: the run.
-            limit: how many reasons of one kind are told.
-
-        Raises:
-            RunNotFound: there is no such run.
-        """
-        info = await self.get(run_id)
-        mine = self._worker.graphs.of(info)
-        lacks = mine is not None and run_id not in self._worker.known and info.graph not in self._worker.drivable()
-        here = Here(mine.graph.plan if mine is not None else None, lacks)
-        return await explain_run(self._store, run_id, self._clock.now(), here, limit)
-
-    async def timeline(self, run_id: str) -> Timeline:
-        """Return when the batches, attempts, joins and waits of a run began and ended, and its critical path.
-
-        Raises:
-            RunNotFound: there is no such run.
-            StoreCorrupt: its log isn't what was written.
-        """
-        self._check_open()
-        return await timeline_of(self._store, run_id, self._clock.now())
-
-    async def diff(self, run_a: str, run_b: str) -> RunDiff:
-        """Return two runs side by side, aligned by the ids of their tasks.
-
-        Raises:
-            RunNotFound: there is no such run.
-            StoreCorrupt: a log isn't what was written.
-        """
-        self._check_open()
-        return await diff_runs(self._store, run_a, run_b)
-
-    def follow(self, info: RunInfo, from_seq: int) -> AsyncGenerator[Recorded]:
-        """Return the events of a run from a seq on, and those to come; what ``handle.events()`` iterates over."""
-        self._check_open()
-        return follow(self._worker, info, from_seq)
-
-    def driven(self, run_id: str) -> Driven | None:
-        """Return what drives a run in this process, or None."""
-        return self._worker.driven.get(run_id)
-
-    def change_of(self, run_id: str) -> asyncio.Future[Driven | None]:
-        """Return what is done when something may have changed about a run that isn't driven here, to be given to `changed`.
-
-        Whoever looks at the run after this call, and then waits, misses nothing.
-        """
-        return self._worker.change_of(run_id)
-
-    async def changed(self, run_id: str, change: asyncio.Future[Driven | None]) -> Driven | None:
-        """Wait for a change.
-
-        Returns:
-            What drives the run, or has just driven it, if that is here.
-
-        Raises:
-            RunInterrupted: this engine is closed.
-        """
-        driven = await asyncio.shield(change) if self._worker.is_open else None
-        if driven is None and not self._worker.is_open:
-            raise RunInterrupted(f"run {run_id!r} is unfinished, and this engine is closed", run_id=run_id)
-        return driven
-
-    def is_woken(self, info: RunInfo) -> bool:
-        """Say whether a run that waits is only waiting to be driven on: something has come in, or its time has come."""
-        return info.due_at is not None and info.due_at <= self._clock.now()
-
-    async def recorded_outputs(self, info: RunInfo) -> Sequence[Any]:
-        """Return every value that reached the end of a run, from its log; the first is the result.
-
-        Raises:
-            RunError: there is none; the class says why.
-        """
-        run_id, status = info.run_id, Status(info.status)
-        if status is Status.COMPLETED:
-            mine = self._worker.graphs.of(info)
-            if mine is None:
-                raise RunStalled(
-                    f"the output of run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given",
-                    run_id=run_id,
-                )
-            return await recorded_outputs(self._store, info, CodedValues(mine.codec))
-        if status is Status.FAILED:
-            raise await recorded_failure(self._store, info)
-        if status is Status.CANCELLED:
-            raise RunCancelled(f"run {run_id!r} was cancelled", run_id=run_id)
-        if status is Status.PAUSED:
-            raise RunPaused(f"run {run_id!r} is paused: resume it to go on", run_id=run_id)
-        raise RunStalled(f"run {run_id!r} is stalled: {info.error}", run_id=run_id)
-
-    async def successor_of(self, info: RunInfo) -> str:
-        """Return the id of the run that a completed one goes on as, or an empty text."""
-        return await recorded_successor(self._store, info)
-
-    async def committed_state(self, run_id: str) -> Any:
-        """Return a run's committed state, as a tree, from its log."""
-        return (await self._folded(run_id)).state.tree
-
-    async def _folded(self, run_id: str) -> Run:
-        info = await self.get(run_id)
-        registered = self._worker.graphs.of(info)
-        if registered is None or registered.graph.fingerprint != info.fingerprint:
-            raise RunStalled(f"run {run_id!r} is of a graph that this engine wasn't given", run_id=run_id)
-        values = CodedValues(registered.codec)
-        run = new_run(registered.graph, run_id, values)
-        await rebuild(self._store, info, run, values.blobs)
-        return run
-
-
-def made_up_id() -> str:
-    """Return an id that no other run has."""
-    return secrets.token_hex(8)
 
 
 def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
@@ -784,12 +370,3 @@ def deadline_at(deadline: timedelta | datetime | None, clock: Clock) -> int | No
     if isinstance(deadline, timedelta):
         return clock.now() + microseconds("deadline", deadline)
     return since_1970("deadline", deadline)
-
-
-def time_of(name: str, time: datetime | None) -> int | None:
-    """Return a time in microseconds since 1970, if there is one.
-
-    Raises:
-        GraphSetupError: it has no time zone.
-    """
-    return since_1970(name, time) if time is not None else None

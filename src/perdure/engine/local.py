@@ -15,10 +15,11 @@ from perdure.engine.clock import SystemClock
 from perdure.engine.code import UserCode
 from perdure.engine.driven import noted
 from perdure.engine.driver import Driver
-from perdure.engine.engine import Engine, made_up_id
+from perdure.engine.engine import Engine
 from perdure.engine.evaluate import flows_of
 from perdure.engine.iterating import iterate_in_memory
 from perdure.engine.registered import new_run
+from perdure.engine.starting import made_up_id
 from perdure.engine.values import PlainValues
 from perdure.errors import GraphSetupError, NoResult
 from perdure.events import Durability, RunStarted, SegmentStarted

@@ -5,6 +5,7 @@ As much as can be decided without waiting goes into the commit that creates the 
 
 from __future__ import annotations
 
+import secrets
 from hashlib import blake2b
 from typing import Any
 
@@ -181,3 +182,8 @@ def _with_items(
 
 def _digest(data: bytes | msgspec.Raw) -> str:
     return blake2b(data, digest_size=16).hexdigest()
+
+
+def made_up_id() -> str:
+    """Return an id that no other run has."""
+    return secrets.token_hex(8)

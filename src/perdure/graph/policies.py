@@ -232,9 +232,7 @@ def join_policies(
         raise GraphSetupError(f'{where}: with join="all" there is nothing left to cancel: drop cancel=True')
     if least and quorum:
         raise GraphSetupError(f"{where}: join={join!r} says already how many have to succeed: drop min_ok=")
-    return JoinPolicies(
-        quorum=quorum, gives_one=join == "any", cancels=bool(cancel), on_error=on_error, min_ok=least
-    )
+    return JoinPolicies(quorum=quorum, gives_one=join == "any", cancels=bool(cancel), on_error=on_error, min_ok=least)
 
 
 def at_least_one(name: str, value: int) -> int:

@@ -240,7 +240,7 @@ def test_an_exporter_that_blocks_delays_no_run_and_what_it_missed_is_read_from_t
         async with Engine.open(MemoryStore(), [graph], telemetry=backend.telemetry(backlog=50)) as engine:
             for run_id in ("one", "two", "three"):
                 await (await engine.start(graph, run_id=run_id)).result()
-            assert backend.exporter.reached.is_set()
+            assert backend.exporter.reached.wait(60)
             assert backend.spans == []
             backend.exporter.gate.set()
             histories = {run_id: await engine.history(run_id) for run_id in ("one", "two", "three")}

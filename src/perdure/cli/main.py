@@ -80,11 +80,10 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="perdure")
 def perdure() -> None:
-    r"""Durable graph workflows on an append-only SQLite log.
+    """Durable graph workflows on an append-only SQLite log.
 
-    \b
-    Exit codes: 0 done, 1 the run failed or damage was found, 2 wrong usage, 3 not found,
-    4 conflict, paused or stalled, 5 the store can't be used.
+    Exit codes: 0 done; 1 the run failed, or damage was found; 2 wrong usage; 3 the run waits, or is paused or stalled; 4 not
+    found; 5 a conflict; 6 the store can't be used.
     """
 
 

@@ -53,7 +53,7 @@ def log_failures(log: Any, run: Run, events: Sequence[AnyEvent]) -> None:
     for event in events:
         if type(event) is NodeFailed:
             task = run.tasks.get(event.task)
-            log.warning(
+            log.info(
                 "attempt failed",
                 run=run.run_id,
                 task=event.task,

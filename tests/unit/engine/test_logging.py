@@ -68,6 +68,6 @@ def test_without_structlog_configured_events_go_to_the_standard_library(caplog: 
     async def work(ctx: StepContext[None, None, int]) -> int:
         raise ValueError("no")
 
-    with caplog.at_level(logging.WARNING, "perdure"), pytest.raises(ValueError, match="no"):
+    with caplog.at_level(logging.INFO, "perdure"), pytest.raises(ValueError, match="no"):
         asyncio.run(graph_of(work).run(inputs=1))
     assert "attempt failed" in caplog.text

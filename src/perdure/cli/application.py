@@ -15,24 +15,28 @@ from perdure.errors import PerdureError
 from perdure.graph.graph import Graph
 
 
-def engine_of(app: str, db: Path) -> Engine:
-    """Return the engine for a graph, or that an application makes.
+def engine_of(app: str, db: Path, **options: Any) -> Engine:
+    """Return the engine for a graph, or for several, or that an application makes.
 
     Args:
-        app: ``module:attr``, looked up from the current directory on. The attribute is a graph, or a function that
-            returns a graph or an engine; a function that takes an argument is given the path of the database.
-        db: the database, for a graph.
+        app: ``module:attr``, looked up from the current directory on. The attribute is a graph, a list of graphs, or a
+            function that returns these or an engine; a function that takes an argument is given the path of the database.
+        db: the database, for graphs.
+        options: more of ``Engine.open``, for graphs.
 
     Raises:
         BadParameter: it can't be imported, or isn't any of these.
     """
     found = _called(app, _looked_up(app), db)
     if isinstance(found, Graph):
-        return Engine.open(db, graphs=[found], recover=False)
+        found = [found]
+    if isinstance(found, list | tuple) and found and all(isinstance(graph, Graph) for graph in found):
+        return Engine.open(db, graphs=found, **{"recover": False, **options})
     if isinstance(found, Engine):
         return found
     raise _refusal(
-        f"{app} is {_article(type(found).__name__)}: give a Graph, or a function that returns a Graph or an Engine"
+        f"{app} is {_article(type(found).__name__)}: give a Graph, a list of them, or a function that returns "
+        "these or an Engine"
     )
 
 

@@ -156,6 +156,9 @@ class Answering:
         except BaseException:
             await self._give_back(taken)
             raise
+        if not worker.drives:
+            await self._give_back(taken)
+            return
         deps = worker.deps_of(mine.graph, worker.known[run_id]) if run_id in worker.known else None
         worker.drive(run, mine, values, journal, deps or worker.deps_of(mine.graph), None)
 

@@ -104,6 +104,7 @@ class Driver:
         self._wake: asyncio.Future[None] | None = None
         self._alarm = Alarm(clock, self._wake_up)
         self._stopping = False
+        self._draining = False
         self._has_mail = False
         self._deliveries: list[Delivery] = []
         self._requests: list[Request] = []
@@ -131,6 +132,11 @@ class Driver:
         self._stopping = True
         self._wake_up()
 
+    def drain(self) -> None:
+        """Ask the driver to hand the run back as soon as the bodies that run have ended, and to start no others."""
+        self._draining = True
+        self._wake_up()
+
     def nudge(self) -> None:
         """Ask the driver to look into the run's inbox."""
         self._has_mail = True
@@ -156,6 +162,8 @@ class Driver:
                 if self._executor.results or self._has_mail or self._alarm.is_due(self.run):
                     await self._look_into_inbox(self._has_mail)
                     await self._carry_out(await self._decided(self._collected()))
+                elif self._draining and not self._has_bodies():
+                    break
                 elif self._may_rest():
                     await self._hand_back(WAITS)
                 else:
@@ -170,6 +178,9 @@ class Driver:
                 await self._executor.close()
                 if self._snapshots is not None:
                     await self._snapshots.close(self.run)
+
+    def _has_bodies(self) -> bool:
+        return any(task.phase is Phase.RUNNING for task in self.run.tasks.values())
 
     def _may_rest(self) -> bool:
         """Say whether there is nothing to do for so long that the run needn't be kept in memory."""
@@ -227,7 +238,9 @@ class Driver:
         """Decide; where user code raises, discard what was decided and decide again, knowing that it raises."""
         broken: dict[str, Exception] = {}
         while True:
-            happening = Happening(self._clock.now(), list(results), self._deliveries, self._requests, broken)
+            happening = Happening(
+                self._clock.now(), list(results), self._deliveries, self._requests, broken, self._draining
+            )
             try:
                 if taking_over:
                     decision = take_over(self.run, self._segment, happening, self._code)

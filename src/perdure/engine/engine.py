@@ -18,15 +18,18 @@ from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.driven import Driven
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded, read_history
+from perdure.engine.leases import LEASE_S
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import new_run
 from perdure.engine.results import recorded_failure, recorded_outputs
+from perdure.engine.serving import Serving
 from perdure.engine.starting import Starting, create_run
 from perdure.engine.values import CodedValues
 from perdure.engine.waiting import Waiting
-from perdure.engine.worker import Worker
+from perdure.engine.worker import MAX_RUNS, Worker
 from perdure.errors import (
     GraphRuntimeError,
+    GraphSetupError,
     RunCancelled,
     RunConflict,
     RunInterrupted,
@@ -63,14 +66,29 @@ class Engine:
         deps_for: Mapping[str, Callable[[], Any]],
         executors: Mapping[str, Pool],
         recover: bool,
+        drive: bool,
         durability: Durability,
         clock: Clock,
+        lease_s: float,
+        max_runs: int,
     ) -> None:
         self._store = store
         self._clock = clock
         self._durability: Durability = durability
         self._plans: dict[str, asyncio.Task[None]] = {}
-        self._worker = Worker(store, clock, graphs, deps=deps, deps_for=deps_for, pools=executors, recovers=recover)
+        self._serving: Serving | None = None
+        self._worker = Worker(
+            store,
+            clock,
+            graphs,
+            deps=deps,
+            deps_for=deps_for,
+            pools=executors,
+            recovers=recover,
+            drives=drive,
+            lease_s=lease_s,
+            max_runs=max_runs,
+        )
         self._answering = Answering(self._worker)
 
     @classmethod
@@ -83,8 +101,11 @@ class Engine:
         deps_for: Mapping[str, Callable[[], Any]] | None = None,
         executors: Mapping[str, Pool] | None = None,
         recover: bool = True,
+        drive: bool = True,
         durability: Durability = "sync",
         clock: Clock | None = None,
+        lease_s: float = LEASE_S,
+        max_runs: int = MAX_RUNS,
     ) -> Engine:
         """Return an engine, to be entered with ``async with``.
 
@@ -97,7 +118,12 @@ class Engine:
             recover: whether runs that a crash has left behind are driven on, on entry and later.
             durability: ``"sync"`` makes every decision durable before anything is done about it; ``"async"`` and
                 ``"exit"`` are faster and may lose the last events of a run in a crash.
+            drive: whether runs are driven here at all. With False this engine is a client: it starts, signals, answers and
+                watches runs, and leaves it to workers to drive them.
             clock: another clock, for tests.
+            lease_s: for how long this engine takes runs, in seconds, before it has to extend that. If this process dies
+                without a trace on another host, its runs stand still for as long.
+            max_runs: how many runs are driven at most before no more are taken of those that are due.
 
         Raises:
             GraphBuildingError: values of a graph can't be stored.
@@ -110,8 +136,11 @@ class Engine:
             deps_for=deps_for or {},
             executors=executors or {},
             recover=recover,
+            drive=drive,
             durability=durability,
             clock=clock or SystemClock(),
+            lease_s=lease_s,
+            max_runs=max_runs,
         )
 
     # --- life ---
@@ -140,6 +169,30 @@ class Engine:
         if not self._worker.is_open:
             raise GraphRuntimeError("this engine isn't open: use it inside `async with Engine.open(…) as engine`")
 
+    async def serve(self, *, drain_s: float = 30.0) -> None:
+        """Drive runs as they come due, until SIGTERM, SIGINT or :meth:`stop_serving`; then let bodies that run end.
+
+        Nothing is taken or started from then on, and every run is released as soon as its bodies have ended. What still
+        runs when ``drain_s`` seconds are over, or at a second signal, is interrupted when the engine is closed.
+
+        Args:
+            drain_s: how long bodies that run may take to end.
+
+        Raises:
+            GraphSetupError: this engine was opened with ``drive=False``, or serves already.
+        """
+        self._check_open()
+        if not self._worker.drives or self._serving is not None:
+            problem = "serves already" if self._serving is not None else "was opened with drive=False"
+            raise GraphSetupError(f"this engine {problem}: serve() goes once, with an engine that drives runs")
+        self._serving = Serving(self._worker)
+        await self._serving.run(drain_s)
+
+    def stop_serving(self) -> None:
+        """Let :meth:`serve` drain and return; called again, without waiting for what runs."""
+        if self._serving is not None:
+            self._serving.stop()
+
     # --- starting ---
 
     async def start(
@@ -155,7 +208,7 @@ class Engine:
         deadline: timedelta | datetime | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> RunHandle[OutputT]:
-        """Start a run and drive it; the run exists, durably, when this returns.
+        """Start a run and drive it, unless this engine is a client; the run exists, durably, when this returns.
 
         If there is a run with this id already, of the same graph and with the same inputs, this attaches to it: one that
         nobody drives is driven on, and one that has ended gives out its recorded result.

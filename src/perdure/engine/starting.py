@@ -42,7 +42,7 @@ class Starting(msgspec.Struct, frozen=True):
 
 
 async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
-    """Create a run and drive it; if the id is taken, return what is there.
+    """Create a run and drive it, or leave that to others; if the id is taken, return what is there.
 
     Returns:
         What the store knows of the run, the digest of these inputs, and whether the run is new.
@@ -83,13 +83,15 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         rows=rows,
         update=RunUpdate(run.status.value),
         blobs=dict(values.blobs.unsaved),
-        owner=worker.owner,
-        lease_until=worker.leases.until(),
+        owner=worker.owner if worker.drives else None,
+        lease_until=worker.leases.until() if worker.drives else 0,
         opened=first_waits(run, decision.events, rows[0].ts),
     )
+    began = worker.clock.monotonic()
     info, created = await worker.store.create(new)
-    if created:
+    if created and worker.drives:
         values.blobs.save()
+        worker.leases.add(run_id, journal.epoch, began)
         worker.drive(run, mine, values, journal, starting.deps, decision if drives else None)
     return info, digest, created
 
@@ -108,7 +110,7 @@ def _first_decision(
 ) -> tuple[Run, Decision, bool]:
     """Decide on a new run, as far as possible in one commit; say whether that includes the first tasks."""
     graph = mine.graph
-    for ahead in (True, False):
+    for ahead in (worker.drives, False):
         run = new_run(graph, starting.run_id, values)
         code = UserCode(graph, mine.flows, values, starting.run_id, starting.deps)
         now = worker.clock.now()

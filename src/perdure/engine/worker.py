@@ -8,7 +8,7 @@ looking (``watch.py``): whether runs are due, whether something came in for thos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -18,14 +18,14 @@ from perdure.engine.clock import Clock
 from perdure.engine.driven import Driven
 from perdure.engine.driver import Driver, Durable
 from perdure.engine.journal import Journal
-from perdure.engine.leases import Leases
+from perdure.engine.leases import LEASE_S, Leases
 from perdure.engine.logging import get_logger
 from perdure.engine.owner import appear, disappear, is_provably_dead
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import Registered, new_run, registered
 from perdure.engine.values import CodedValues
 from perdure.engine.watch import Watch
-from perdure.errors import Fenced, GraphRuntimeError, GraphSetupError, StoreCorrupt, StoreError
+from perdure.errors import Fenced, GraphRuntimeError, GraphSetupError, PerdureError, StoreCorrupt, StoreError
 from perdure.events import SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
@@ -38,7 +38,9 @@ from perdure.version import __version__
 T = TypeVar("T")
 
 CLAIM_PAGE = 100
-"""How many runs are taken at a time."""
+"""How many runs are taken at a time, so that of several workers each gets its share."""
+
+MAX_RUNS = 1000
 
 
 class Worker:
@@ -51,6 +53,9 @@ class Worker:
         leases: those it holds.
         graphs: the graphs it can drive runs of, by name.
         driven: the runs it drives now, by id.
+        drives: whether it drives runs at all, and doesn't only start and watch them.
+        max_runs: how many runs it drives at most, before it takes no more of those that are due.
+        is_draining: whether it takes no runs any more.
         known: runs that are driven on here when they are woken, though orphans aren't looked for.
     """
 
@@ -64,17 +69,23 @@ class Worker:
         deps_for: Mapping[str, Callable[[], Any]],
         pools: Mapping[str, Pool],
         recovers: bool,
+        drives: bool = True,
+        lease_s: float = LEASE_S,
+        max_runs: int = MAX_RUNS,
     ) -> None:
         self.store = store
         self.clock = clock
         self.owner = appear()
         self.epoch = 0
-        self.leases = Leases(store, clock, self._lose)
+        self.leases = Leases(store, clock, self._lose, lease_s)
         self.graphs: dict[str, Registered] = {}
         self.driven: dict[str, Driven] = {}
         self.known: dict[str, Any] = {}
         self.is_open = False
-        self.recovers = recovers
+        self.recovers = recovers and drives
+        self.drives = drives
+        self.max_runs = max_runs
+        self.is_draining = False
         self._deps = deps
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
@@ -109,6 +120,21 @@ class Worker:
         await self.leases.end()
         self._watch.give_up()
         disappear(self.owner)
+
+    async def drain(self, deadline_s: float) -> None:
+        """Take no more runs, and hand back each of those driven as soon as the bodies that run in it have ended.
+
+        Args:
+            deadline_s: how long to wait for that; what is left then is handed back by ``close``, which interrupts bodies.
+        """
+        self.is_draining = True
+        if self._taking:
+            await asyncio.wait(self._taking)
+        for driven in self.driven.values():
+            driven.driver.drain()
+        tasks = [driven.task for driven in self.driven.values() if driven.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=deadline_s)
 
     # --- graphs ---
 
@@ -172,7 +198,7 @@ class Worker:
             run, graph, mine.flows, values, deps, self.segment(graph), self.clock, durable, pools=self._pools
         )
         driver.first = first
-        driven = self.driven[run.run_id] = Driven(driver)
+        driven = self.driven[run.run_id] = Driven(driver, journal.epoch)
         self.known[run.run_id] = deps
         driven.task = asyncio.get_running_loop().create_task(self._driving(driven, mine), name=f"perdure-{run.run_id}")
         self._watch.note(run.run_id, driven)
@@ -185,17 +211,18 @@ class Worker:
         except Fenced as error:
             self._log.warning("another worker drives the run now", error=str(error), **about)
         except Exception as error:
+            # Its lease is left to run out: who took it at once would only fail at once, again and again.
             self._log.exception("the run can't be driven on", **about)
             driven.error = error
         finally:
-            lease = self.leases.drop(run_id)
+            self.leases.drop(run_id, driven.lease.epoch)
             del self.driven[run_id]
             status = driven.driver.run.status
             if status in OVER:
                 self.known.pop(run_id, None)
-            if lease is not None and status is Status.RUNNING:
+            if status is Status.RUNNING and driven.error is None:
                 with suppress(StoreError):
-                    await asyncio.shield(self.store.release([lease]))
+                    await asyncio.shield(self.store.release([driven.lease]))
             self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
             driven.over.set_result(None)
             self._watch.note(run_id, driven)
@@ -223,35 +250,52 @@ class Worker:
     async def recover(self) -> int:
         """Drive on the runs of this worker's graphs that are due and that nobody drives; return how many."""
         graphs = self.drivable()
-        if not graphs:
+        if not graphs or not self.drives:
             return 0
         await self.expire_dead(graphs)
         count = 0
         while claimed := await self.claim_due(graphs):
             count += claimed
-            if claimed < CLAIM_PAGE:
-                break
         return count
 
     async def expire_dead(self, graphs: Iterable[str]) -> None:
         """End the leases of workers that are known to be dead."""
         names = set(graphs)
+        is_dead: dict[str, bool] = {self.owner.id: False}
+        ended = []
         for info in await self.store.orphans(self.clock.now()):
-            if info.graph in names and info.owner is not None and is_provably_dead(info.owner):
-                await self.store.expire(info.run_id, info.epoch)
+            if info.graph in names and info.owner is not None:
+                if info.owner.id not in is_dead:
+                    is_dead[info.owner.id] = is_provably_dead(info.owner)
+                if is_dead[info.owner.id]:
+                    ended.append(self.store.expire(info.run_id, info.epoch))
+        await asyncio.gather(*ended)  # in few commits
 
     async def claim_due(self, graphs: list[str]) -> int:
-        """Take a page of runs that are due and drive them; return how many there were."""
+        """Take a page of runs that are due, if there is room for them, and drive them; return how many there were."""
+        if self.is_draining or len(self.driven) >= self.max_runs:
+            return 0
         return await self.see_through(self._claim_due(graphs))
 
     async def _claim_due(self, graphs: list[str]) -> int:
+        began, limit = self.clock.monotonic(), min(CLAIM_PAGE, self.max_runs - len(self.driven))
         claimed = await self.store.claim(
-            self.owner, graphs=graphs, now=self.clock.now(), until=self.leases.until(), limit=CLAIM_PAGE
+            self.owner, graphs=graphs, now=self.clock.now(), until=self.leases.until(), limit=limit
         )
-        for info in claimed:
-            mine = self.graphs[info.graph]
-            await self.resume(mine, info, self.deps_of(mine.graph))
+        await self._resume_all([(self.graphs[info.graph], info) for info in claimed], MISSING, began)
         return len(claimed)
+
+    async def _resume_all(self, claimed: Sequence[tuple[Registered, RunInfo]], given: Any, began: float) -> None:
+        """Drive runs that were just claimed."""
+        for _, info in claimed:
+            self.leases.add(info.run_id, info.epoch, began)
+        try:
+            for mine, info in claimed:
+                await self.resume(mine, info, given)
+        finally:
+            for _, info in claimed:
+                if info.run_id not in self.driven:
+                    self.leases.drop(info.run_id, info.epoch)
 
     async def claim_one(self, info: RunInfo, deps: Any = MISSING) -> bool:
         """Drive a run on if it is due and nobody else does; say whether that is so."""
@@ -259,30 +303,52 @@ class Worker:
 
     async def _claim_one(self, info: RunInfo, deps: Any) -> bool:
         mine = self.graphs.get(info.graph)
-        if mine is None or info.run_id in self.driven:
+        if mine is None or info.run_id in self.driven or self.is_draining or not self.drives:
             return False
         if info.owner is not None and is_provably_dead(info.owner):
             await self.store.expire(info.run_id, info.epoch)
+        began = self.clock.monotonic()
         claimed = await self.store.claim(
             self.owner, graphs=(), now=self.clock.now(), until=self.leases.until(), limit=1, run_id=info.run_id
         )
         given = self.known.get(info.run_id, MISSING) if isinstance(deps, Missing) else deps
-        for taken in claimed:
-            await self.resume(mine, taken, self.deps_of(mine.graph, given))
+        await self._resume_all([(mine, taken) for taken in claimed], given, began)
         return bool(claimed)
 
-    async def resume(self, mine: Registered, info: RunInfo, deps: Any) -> bool:
-        """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that."""
+    async def resume(self, mine: Registered, info: RunInfo, given: Any) -> bool:
+        """Rebuild a claimed run and drive it; park it if its log, its graph or its dependencies don't allow that.
+
+        Whatever is the matter with one run, others go on.
+
+        Raises:
+            StoreError: the store can't be used.
+        """
         values = CodedValues(mine.codec)
+        await self._let_go(info.run_id)
         try:
+            if not self.leases.holds(info.run_id, info.epoch):
+                return False  # lost while those claimed with it were rebuilt
             run, journal = await self.rebuilt(mine, info, values)
-        except (GraphRuntimeError, StoreCorrupt) as error:
-            self._log.error("the run is stalled", run=info.run_id, graph=info.graph, reason=str(error))
-            await self.store.park(info.run_id, info.epoch, Status.STALLED.value, str(error))
+            deps = self.deps_of(mine.graph, given)
+            if not self.leases.holds(info.run_id, info.epoch):
+                return False
+        except Exception as error:
+            if isinstance(error, StoreError) and not isinstance(error, StoreCorrupt):
+                raise
+            reason = str(error) if isinstance(error, PerdureError) else f"{type(error).__name__}: {error}"
+            self._log.error("the run is stalled", run=info.run_id, graph=info.graph, reason=reason)
+            await self.store.park(info.run_id, info.epoch, Status.STALLED.value, reason)
             return False
         self._log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
         self.drive(run, mine, values, journal, deps, None)
         return True
+
+    async def _let_go(self, run_id: str) -> None:
+        """Wait until a run isn't driven any more under a lease that was lost here, and taken again."""
+        former = self.driven.get(run_id)
+        if former is not None and former.task is not None:
+            former.task.cancel()
+            await asyncio.wait([former.task])
 
     async def rebuilt(self, mine: Registered, info: RunInfo, values: CodedValues) -> tuple[Run, Journal]:
         """Rebuild a claimed run from its log.

@@ -44,6 +44,7 @@ class Happening(msgspec.Struct):
         deliveries: answers and signals.
         requests: what somebody wants of the run.
         broken: joins whose code is known to raise, so that the run has to fail there.
+        is_draining: whether nothing may start: whoever drives the run is about to hand it back.
     """
 
     now: int
@@ -51,6 +52,7 @@ class Happening(msgspec.Struct):
     deliveries: list[Delivery] = []
     requests: list[Request] = []
     broken: dict[str, Exception] = {}
+    is_draining: bool = False
 
 
 def decide(run: Run, happening: Happening, code: Code) -> Decision:
@@ -86,7 +88,7 @@ def _go_on(deciding: Deciding, happening: Happening) -> None:
     while True:
         settle(deciding)
         conclude(deciding)
-        if run.status in OVER or _is_held(deciding, happening.requests):
+        if run.status in OVER or _is_held(deciding, happening.requests) or happening.is_draining:
             break
         if not start_ready(deciding) and not _has_more(deciding):
             break

@@ -26,6 +26,8 @@ COMMANDS = {
     "show": "Show where a run is, and what came of it.",
     "history": "Print the events of a run, a line each.",
     "resume": "Drive a run on to its end, and print its result.",
+    "check": "Say which unfinished runs go on with the present graph.",
+    "accept": "Let a stalled run go on with the present graph.",
     "worker": "Drive runs as they come due, beside other workers on the same file.",
     "verify": "Check that logs hold what was written.",
 }

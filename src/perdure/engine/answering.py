@@ -20,7 +20,7 @@ from perdure.engine.values import CodedValues
 from perdure.engine.waiting import RequestDetails, Waiting, wait_of, waiting_of
 from perdure.engine.worker import Worker
 from perdure.errors import AnswerRefused, GraphSetupError, RunConflict, RunNotFound, RunStalled, StoreError
-from perdure.events import AnyEvent, RunCancelled, RunResumed, RunRetried
+from perdure.events import AnyEvent, RunAccepted, RunCancelled, RunResumed, RunRetried
 from perdure.graph.forms import answered, check_schema, plain_answer
 from perdure.graph.plan import WaitKind
 from perdure.graph.wait import Wait as WaitNode
@@ -140,7 +140,14 @@ class Answering:
         event = RunRetried(by, reason, max_steps)
         await self._worker.see_through(self._start_again(run_id, Status.FAILED, event))
 
-    async def _start_again(self, run_id: str, wanted: Status, event: AnyEvent) -> None:
+    async def accept(self, run_id: str, by: str, reason: str) -> None:
+        """Let a stalled run go on with the graph as it is now."""
+        info = await self._info(run_id)
+        mine = self._worker.graphs.get(info.graph)
+        event = RunAccepted(mine.graph.fingerprint if mine is not None else "", by, reason)
+        await self._worker.see_through(self._start_again(run_id, Status.STALLED, event, accepting=True))
+
+    async def _start_again(self, run_id: str, wanted: Status, event: AnyEvent, *, accepting: bool = False) -> None:
         worker, info = self._worker, await self._info(run_id)
         mine = worker.graphs.get(info.graph)
         if mine is None:
@@ -150,7 +157,7 @@ class Answering:
         taken = await self._taken(info, wanted)
         values = CodedValues(mine.codec)
         try:
-            run, journal = await worker.rebuilt(mine, taken, values)
+            run, journal = await worker.rebuilt(mine, taken, values, accepting=accepting)
             apply(run, event)
             await journal.commit([event], RunUpdate(run.status.value), self._beside(run), flush=True)
         except BaseException:

@@ -16,6 +16,7 @@ import anyio
 from perdure.engine.answering import Answering
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.driven import Driven
+from perdure.engine.fitting import Fit, fit_of
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded, read_history
 from perdure.engine.leases import LEASE_S
@@ -392,6 +393,39 @@ class Engine:
         self._check_open()
         await self._answering.retry(run_id, by, reason, max_steps)
         return self.attach(run_id)
+
+    async def accept(self, run_id: str, *, by: str = "", reason: str = "") -> RunHandle[Any]:
+        """Let a stalled run go on with the graph as this engine has it, though it has changed.
+
+        What is recorded stays. The log has to fold with the present graph: where it doesn't, the run stays as it is.
+
+        Args:
+            run_id: the run.
+            by: who takes that upon themselves, for the record.
+            reason: why, for the record.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunConflict: it isn't stalled.
+            RunStalled: this engine wasn't given its graph.
+            GraphRuntimeError: its log doesn't fold with the graph.
+            StoreCorrupt: its log isn't what was written.
+        """
+        self._check_open()
+        await self._answering.accept(run_id, by, reason)
+        return self.attach(run_id)
+
+    async def check(self, run_id: str) -> Fit:
+        """Say whether a run goes on with the graph as this engine has it.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        info = await self.get(run_id)
+        mine = self._worker.graphs.get(info.graph)
+        if mine is None:
+            return Fit(run_id, "stalled", f"this engine wasn't given a graph {info.graph!r}")
+        return await fit_of(self._store, info, mine.graph.plan)
 
     # --- reading ---
 

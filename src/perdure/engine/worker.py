@@ -17,6 +17,7 @@ from perdure.engine.bodies import check_executors
 from perdure.engine.clock import Clock
 from perdure.engine.driven import Driven
 from perdure.engine.driver import Driver, Durable
+from perdure.engine.fitting import fit_of
 from perdure.engine.journal import Journal
 from perdure.engine.leases import LEASE_S, Leases
 from perdure.engine.logging import get_logger
@@ -253,9 +254,19 @@ class Worker:
         if not graphs or not self.drives:
             return 0
         await self.expire_dead(graphs)
-        count = 0
+        count = await self._recover_stalled(graphs)
         while claimed := await self.claim_due(graphs):
             count += claimed
+        return count
+
+    async def _recover_stalled(self, graphs: list[str]) -> int:
+        """Drive on those runs that were set aside and that a graph of this worker fits; return how many."""
+        count = 0
+        for name in graphs:
+            mine = self.graphs[name]
+            for info in await self.store.list(statuses=[Status.STALLED.value], graph=name, limit=CLAIM_PAGE):
+                if (await fit_of(self.store, info, mine.graph.plan)).verdict != "stalled":
+                    count += await self.claim_one(info, anyway=True)
         return count
 
     async def expire_dead(self, graphs: Iterable[str]) -> None:
@@ -297,11 +308,11 @@ class Worker:
                 if info.run_id not in self.driven:
                     self.leases.drop(info.run_id, info.epoch)
 
-    async def claim_one(self, info: RunInfo, deps: Any = MISSING) -> bool:
-        """Drive a run on if it is due and nobody else does; say whether that is so."""
-        return await self.see_through(self._claim_one(info, deps))
+    async def claim_one(self, info: RunInfo, deps: Any = MISSING, *, anyway: bool = False) -> bool:
+        """Drive a run on if it is due, or anyway, and nobody else does; say whether that is so."""
+        return await self.see_through(self._claim_one(info, deps, anyway=anyway))
 
-    async def _claim_one(self, info: RunInfo, deps: Any) -> bool:
+    async def _claim_one(self, info: RunInfo, deps: Any, *, anyway: bool) -> bool:
         mine = self.graphs.get(info.graph)
         if mine is None or info.run_id in self.driven or self.is_draining or not self.drives:
             return False
@@ -309,7 +320,13 @@ class Worker:
             await self.store.expire(info.run_id, info.epoch)
         began = self.clock.monotonic()
         claimed = await self.store.claim(
-            self.owner, graphs=(), now=self.clock.now(), until=self.leases.until(), limit=1, run_id=info.run_id
+            self.owner,
+            graphs=(),
+            now=self.clock.now(),
+            until=self.leases.until(),
+            limit=1,
+            run_id=info.run_id,
+            anyway=anyway,
         )
         given = self.known.get(info.run_id, MISSING) if isinstance(deps, Missing) else deps
         await self._resume_all([(mine, taken) for taken in claimed], given, began)
@@ -350,22 +367,33 @@ class Worker:
             former.task.cancel()
             await asyncio.wait([former.task])
 
-    async def rebuilt(self, mine: Registered, info: RunInfo, values: CodedValues) -> tuple[Run, Journal]:
-        """Rebuild a claimed run from its log.
+    async def rebuilt(
+        self, mine: Registered, info: RunInfo, values: CodedValues, *, accepting: bool = False
+    ) -> tuple[Run, Journal]:
+        """Rebuild a claimed run from its log, with a graph that may have changed in what lies ahead of the run.
+
+        Args:
+            mine: the graph.
+            info: the run.
+            values: what is recorded in it.
+            accepting: whether the run goes on even if more has changed, as long as its log can be folded.
 
         Raises:
             GraphRuntimeError: the log doesn't fit the graph.
             StoreCorrupt: it isn't what was written.
         """
         graph = mine.graph
-        if info.fingerprint != graph.fingerprint:
-            raise GraphRuntimeError(
-                f"run {info.run_id!r} was started with graph {graph.name!r} of fingerprint {info.fingerprint[:12]}, and "
-                f"this process has {graph.fingerprint[:12]}"
-            )
+        has_changed = info.fingerprint != graph.fingerprint
+        if has_changed and not accepting:
+            fit = await fit_of(self.store, info, graph.plan)
+            if fit.verdict == "stalled":
+                raise GraphRuntimeError(f"run {info.run_id!r}: {fit.reason}")
+        if has_changed:
+            await self.store.save_plan(graph.fingerprint, graph.name, graph.plan.encoded())
         run = new_run(graph, info.run_id, values)
         position = await rebuild(self.store, info, run, values.blobs)
         journal = Journal(self.store, info.run_id, info.epoch, position, self.clock, values.blobs, run.durability)
+        journal.fingerprint = graph.fingerprint if has_changed else None
         return run, journal
 
     # --- what happens elsewhere ---

@@ -54,7 +54,7 @@ def expected(number: int) -> int:
 async def drudge(path: str, name: str, lease_s: float, slow_s: float) -> None:
     handle = os.open(f"{path}-{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     graph = build(lambda ctx: os.write(handle, f"{ctx.run_id} {ctx.task_id} {ctx.attempt}\n".encode()), slow_s=slow_s)
-    async with Engine.open(path, [graph], lease_s=lease_s, max_runs=100) as engine:
+    async with Engine.open(path, [graph], lease_s=lease_s, max_runs=25) as engine:
         print("ready", flush=True)
         await engine.serve(drain_s=5)
     print("drained", flush=True)

@@ -30,7 +30,17 @@ COMMANDS = {
     "accept": "Let a stalled run go on with the present graph.",
     "worker": "Drive runs as they come due, beside other workers on the same file.",
     "verify": "Check that logs hold what was written.",
+    "export": "Write a run into a file of its own.",
+    "import": "Put an exported run into a database.",
+    "backup": "Copy the database while others work on it.",
+    "prune": "Delete runs that have been over for long.",
+    "du": "Show what takes up space in a database.",
+    "doctor": "Look for what may be wrong with a database.",
 }
+
+
+_MODULES = {"demo": "demo.command", "import": "import_"}
+"""Where a command isn't in the module of its name."""
 
 
 class LazyGroup(click.Group):
@@ -44,7 +54,7 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module = "perdure.cli.demo.command" if cmd_name == "demo" else f"perdure.cli.{cmd_name}"
+        module = f"perdure.cli.{_MODULES.get(cmd_name, cmd_name)}"
         command: click.Command = importlib.import_module(module).command
         return command
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from perdure import Engine, Graph, GraphBuilder, GraphSetupError, MemoryStore, StepContext
+from perdure import Engine, Graph, GraphBuilder, GraphSetupError, MemoryStore, RunInterrupted, StepContext
 from perdure.events import NodeInterrupted, NodeStarted
 from perdure.testing.invariants import violations
 
@@ -133,7 +133,7 @@ def test_a_worker_that_is_asked_twice_interrupts_bodies() -> None:
         store, gate, entered = MemoryStore(), asyncio.Event(), list[str]()
         graph = chain(gate=gate, entered=entered)
         async with Engine.open(store, [graph]) as worker:
-            await worker.start(graph, inputs=1, run_id="run")
+            handle = await worker.start(graph, inputs=1, run_id="run")
             serving = asyncio.create_task(worker.serve(drain_s=60))
             while not entered:
                 await asyncio.sleep(0)
@@ -143,6 +143,11 @@ def test_a_worker_that_is_asked_twice_interrupts_bodies() -> None:
                 worker.stop_serving()
                 await asyncio.sleep(0)
             await serving
+            result = asyncio.create_task(handle.result())
+            for _ in range(20):
+                await asyncio.sleep(0)
+        with pytest.raises(RunInterrupted):
+            await result
         gate.set()
         async with Engine.open(store, [graph]) as other:
             assert await other.attach("run").result() == 4

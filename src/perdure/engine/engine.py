@@ -475,6 +475,11 @@ class Engine:
         info = await self.get(run_id)
         return [recorded async for recorded in read_history(self._store, info)]
 
+    @property
+    def is_open(self) -> bool:
+        """Whether runs can be started, driven and read."""
+        return self._worker.is_open
+
     def driven(self, run_id: str) -> Driven | None:
         """Return what drives a run in this process, or None."""
         return self._worker.driven.get(run_id)

@@ -99,6 +99,8 @@ class RunHandle(Generic[OutputT]):
                 driven.raise_error()
                 if driven.is_complete:
                     return Status.COMPLETED
+                if not self._engine.is_open:
+                    await self._engine.change_of(self._run_id)  # there is none to come, and it says so
             status = await self.status()
             if status in statuses:
                 return status

@@ -67,3 +67,5 @@ w = GraphBuilder(name="waits", output_type=int)
 go = w.signal("go", int)
 w.add(w.edge_from(w.start_node).to(go), w.edge_from(go).to(w.end_node))
 waits = w.build()
+
+both = [graph, waits]

@@ -39,7 +39,7 @@ COMMANDS = {
 }
 
 
-_MODULES = {"demo": "demo.command", "import": "import_"}
+_MODULES = {"demo": "demo.command", "export": "export_run", "import": "import_run"}
 """Where a command isn't in the module of its name."""
 
 

@@ -16,6 +16,7 @@ import perdure
 from benchmarks import graphs
 from benchmarks.bound import bound_chain, bound_map, bound_runs
 from benchmarks.measure import Benchmark, Contender, Figures, Measured, main_file_bytes
+from benchmarks.waiting import resuming, waiting
 
 PEER = "pydantic-graph (in memory)"
 """An optional contender: it is left out where it isn't installed."""
@@ -362,6 +363,8 @@ ALL = {
         recovery(),
         growing_state(),
         state_in_map(),
+        waiting(),
+        resuming(),
         million(),
     )
 }

@@ -2,12 +2,21 @@
 
 from perdure.codec.registry import tagged, upcast, versioned
 from perdure.engine import local as _local
+from perdure.engine.batches import Batch, Batches
 from perdure.engine.engine import Engine
+from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded
 from perdure.engine.logging import add_attempt
+from perdure.engine.standstill import Explanation
+from perdure.engine.timeline import RunDiff, Timeline
+from perdure.engine.waiting import Waiting
 from perdure.errors import (
+    AnswerRefused,
     CodecError,
+    ConvergenceWarning,
+    CrashLoop,
+    DeadlineExceeded,
     Fenced,
     GraphBuildingError,
     GraphRuntimeError,
@@ -18,6 +27,7 @@ from perdure.errors import (
     NoResult,
     OutcomeUnknown,
     PerdureError,
+    QuorumNotReached,
     RunCancelled,
     RunConflict,
     RunError,
@@ -27,6 +37,7 @@ from perdure.errors import (
     RunPaused,
     RunStalled,
     StateConflict,
+    StepTimeout,
     StoreClosed,
     StoreCorrupt,
     StoreError,
@@ -37,9 +48,14 @@ from perdure.errors import (
     StoreTooNew,
     StoreUnsupported,
 )
+from perdure.failure import Failure
 from perdure.graph.builder import GraphBuilder
+from perdure.graph.class_node import BaseNode, End, GraphRunContext, JoinNode, StepNode
+from perdure.graph.conditions import Condition
 from perdure.graph.decision import Decision
 from perdure.graph.graph import Graph
+from perdure.graph.group import Group
+from perdure.graph.iteration import EndMarker, ErrorMarker, GraphTask, GraphTaskRequest
 from perdure.graph.join import (
     Join,
     ReduceFirstValue,
@@ -52,8 +68,13 @@ from perdure.graph.join import (
     reduce_sum,
 )
 from perdure.graph.nodes import EndNode, Fork, StartNode
+from perdure.graph.policies import NOT_DONE, Retry
+from perdure.graph.registry import Registry
+from perdure.graph.router import Router, Send
 from perdure.graph.step import Step, StepContext
+from perdure.graph.step_type import StepType
 from perdure.graph.types import TypeExpression
+from perdure.graph.wait import Answer, Escalate, Wait
 from perdure.kernel.state.reducers import add, append, first, forbid, last, max_value, merge, min_value, union
 from perdure.kernel.status import Status
 from perdure.store.memory import MemoryStore
@@ -62,31 +83,58 @@ from perdure.store.sqlite.store import SQLiteStore
 from perdure.version import __version__
 
 __all__ = [
+    "NOT_DONE",
+    "Answer",
+    "AnswerRefused",
+    "BaseNode",
+    "Batch",
+    "Batches",
     "CodecError",
+    "Condition",
+    "ConvergenceWarning",
+    "CrashLoop",
+    "DeadlineExceeded",
     "Decision",
+    "End",
+    "EndMarker",
     "EndNode",
     "Engine",
+    "ErrorMarker",
+    "Escalate",
+    "Explanation",
+    "Failure",
     "Fenced",
     "Fork",
     "Graph",
     "GraphBuilder",
     "GraphBuildingError",
+    "GraphRun",
+    "GraphRunContext",
     "GraphRuntimeError",
     "GraphSetupError",
+    "GraphTask",
+    "GraphTaskRequest",
     "GraphValidationError",
+    "Group",
     "InvalidIdentifier",
     "Join",
+    "JoinNode",
     "MaxStepsError",
     "MemoryStore",
     "NoResult",
     "OutcomeUnknown",
     "PerdureError",
+    "QuorumNotReached",
     "Recorded",
     "ReduceFirstValue",
     "ReducerContext",
     "ReducerFunction",
+    "Registry",
+    "Retry",
+    "Router",
     "RunCancelled",
     "RunConflict",
+    "RunDiff",
     "RunError",
     "RunFailed",
     "RunHandle",
@@ -96,11 +144,15 @@ __all__ = [
     "RunPaused",
     "RunStalled",
     "SQLiteStore",
+    "Send",
     "StartNode",
     "StateConflict",
     "Status",
     "Step",
     "StepContext",
+    "StepNode",
+    "StepTimeout",
+    "StepType",
     "StoreClosed",
     "StoreCorrupt",
     "StoreError",
@@ -110,7 +162,10 @@ __all__ = [
     "StoreReadOnly",
     "StoreTooNew",
     "StoreUnsupported",
+    "Timeline",
     "TypeExpression",
+    "Wait",
+    "Waiting",
     "__version__",
     "add",
     "add_attempt",

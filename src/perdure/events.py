@@ -117,6 +117,8 @@ class RunStarted(Event, frozen=True):
     """The W3C traceparent of whoever started the run."""
     origin: str = ""
     """The run this one was forked from, or goes on from."""
+    in_trace: bool = False
+    """Whether the run is told in the trace of whoever started it, and not in one of its own."""
 
 
 class SegmentStarted(Event, frozen=True):
@@ -125,6 +127,9 @@ class SegmentStarted(Event, frozen=True):
     worker: str
     version: str
     fingerprint: str = ""
+    by: str = ""
+    """Who had the run recovered, if somebody did."""
+    reason: str = ""
 
 
 WAITS = "waiting"
@@ -174,7 +179,19 @@ class RunCompleted(Event, frozen=True):
     """A value has reached the end; the run is over."""
 
     outputs: tuple[Output, ...]
-    """Every value that reached the end, in order; the first is the result."""
+    """Every value that reached the end, in order; the first is the result. None if the run goes on as a new one."""
+    successor: str = ""
+    """The run that goes on from here."""
+
+
+class RunContinued(Event, frozen=True):
+    """A step has decided that the run goes on as a new one; it ends as soon as that is there."""
+
+    task: str
+    successor: str
+    """The id of the new run."""
+    inputs: Value
+    state: Value = msgspec.Raw(b"null")
 
 
 class RunFailed(Event, frozen=True):
@@ -417,6 +434,8 @@ class Overridden(Event, frozen=True):
     placed: tuple[Placed, ...] = ()
     output: Output | None = None
     """The value that ends the run."""
+    takes_back: bool = False
+    """Whether the values that had reached the end don't count any more."""
 
 
 AnyEvent: TypeAlias = (
@@ -428,6 +447,7 @@ AnyEvent: TypeAlias = (
     | RunRetried
     | RunAccepted
     | RunCompleted
+    | RunContinued
     | RunFailed
     | RunCancelled
     | WaitOpened

@@ -39,7 +39,7 @@ def trees() -> list[tuple[str, ast.Module]]:
 
 
 def test_the_public_names_are_sorted_and_there() -> None:
-    assert list(perdure.__all__) == sorted(perdure.__all__)
+    assert list(perdure.__all__) == sorted(perdure.__all__, key=lambda name: (not name.isupper(), name))
     assert len(set(perdure.__all__)) == len(perdure.__all__)
     assert [name for name in perdure.__all__ if not hasattr(perdure, name)] == []
 

@@ -39,7 +39,9 @@ def perdure(capsys: pytest.CaptureFixture[str]) -> Perdure:
 
 async def _fill(db: Path) -> None:
     async with Engine.open(db, graphs=[graph]) as engine:
-        good = await engine.start(graph, inputs=[Order("a", 2), Order("b", 3)], state=Shop(), run_id="good")
+        good = await engine.start(
+            graph, inputs=[Order("a", 2), Order("b", 3)], state=Shop(), run_id="good", tags={"team": "a b", "size": "1"}
+        )
         assert await good.result() == 5
         bad = await engine.start(graph, inputs=[Order("a", 2), Order("broken", 3)], state=Shop(), run_id="bad")
         with pytest.raises(ValueError, match="broken"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 
-from perdure import Engine, GraphBuilder, StepContext, reduce_sum
+from perdure import Engine, GraphBuilder, Registry, StepContext, reduce_sum
 
 
 @dataclass
@@ -46,6 +46,9 @@ g.add(
     g.edge_from(total).to(g.end_node),
 )
 graph = g.build()
+
+
+registry = Registry([graph])
 
 
 def make_graph() -> object:

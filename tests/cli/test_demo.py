@@ -90,7 +90,7 @@ def test_a_folder_without_python_is_wrong_usage(perdure, tmp_path) -> None:
 
 def test_a_worker_that_fails_says_why(perdure, sources, tmp_path) -> None:
     code, _, err = perdure("demo", "--path", sources, "--db", tmp_path)
-    assert code == 5
+    assert code == 6
     assert "it is a folder" in err
 
 

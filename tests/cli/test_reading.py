@@ -10,6 +10,7 @@ import pytest
 from damaged import damage
 
 from perdure import events as ev
+from perdure.cli.exits import Exit
 from perdure.cli.wording import _WORDS
 
 
@@ -32,13 +33,25 @@ def test_runs_can_be_chosen(perdure, db) -> None:
     assert perdure("runs", "--db", db, "--graph", "other", "--json").data == []
 
 
+def test_runs_are_chosen_by_tag_and_time(perdure, db) -> None:
+    def chosen(*options: str) -> list[str]:
+        return [entry["run_id"] for entry in perdure("runs", "--db", db, "--json", *options).data]
+
+    assert chosen("--tag", "team=a b") == chosen("--tag", "team=a b", "--tag", "size=1") == ["good"]
+    assert chosen("--tag", "team=a") == chosen("--tag", "team=a b", "--tag", "size=2") == []
+    assert chosen("--since", "1h") == chosen("--before", "2999-01-01") == ["left", "bad", "good"]
+    assert chosen("--since", "2999-01-01") == chosen("--before", "1h") == []
+    assert perdure("runs", "--db", db, "--json", "--tag", "size=1").data[0]["tags"] == {"team": "a b", "size": "1"}
+    assert perdure("runs", "--db", db, "--tag", "team").code == 2
+
+
 def test_the_database_is_named_by_the_environment(perdure, db, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("PERDURE_DB", str(db))
     assert perdure("runs").code == 0
     monkeypatch.delenv("PERDURE_DB")
     monkeypatch.chdir(tmp_path)
     code, out, err = perdure("runs")
-    assert (code, out) == (3, "")
+    assert (code, out) == (4, "")
     assert "perdure.db: there is no such database" in err
     assert not (tmp_path / "perdure.db").exists()
 
@@ -75,6 +88,19 @@ def test_an_unfinished_run_shows_live_tasks_with_paths_and_open_joins(perdure, d
     assert "orders[1]/ship" in out
 
 
+def test_a_run_is_explained_to_people_and_to_programs(perdure, db) -> None:
+    lines = perdure("explain", "left", "--db", db).out.splitlines()
+    assert lines[0].startswith("run left of graph orders is RUNNING at event ")
+    assert lines[1].startswith("  - nobody drives the run, and it is due")
+    assert lines[-1].endswith("join total waits for 1 of 2 (1 arrived): orders[1]/ship hasn't started")
+    data = perdure("explain", "left", "--db", db, "--json").data
+    assert [reason["reason"] for reason in data["reasons"]] == ["NotDriven", "ReadyToStart", "JoinWaits"]
+    assert data["reasons"][2]["pending"][0]["path"] == "orders[1]/ship"
+    failed = perdure("explain", "bad", "--db", db, "--json").data["reasons"][0]
+    assert (failed["reason"], failed["path"], failed["error"]["type"]) == ("Failed", "orders[1]/ship", "ValueError")
+    assert "the run has completed" in perdure("explain", "good", "--db", db).out
+
+
 def test_history_has_a_line_for_each_event(perdure, db) -> None:
     lines = perdure("history", "good", "--db", db).out.splitlines()
     events = perdure("history", "good", "--db", db, "--json").data
@@ -88,6 +114,56 @@ def test_history_has_a_line_for_each_event(perdure, db) -> None:
     ]
     assert perdure("history", "good", "--db", db, "--from", "5", "--json").data == events[4:]
     assert perdure("history", "good", "--db", db, "--kind", "RunPaused", "--json").data == []
+
+
+def test_events_are_chosen_by_place_and_time(perdure, db) -> None:
+    def kinds(*options: str) -> list[str]:
+        return [event["kind"] for event in perdure("history", "good", "--db", db, "--json", *options).data]
+
+    assert kinds("--task", "orders[1]/ship") == ["NodeStarted", "NodeCompleted", "ReducerUpdated"]
+    assert kinds("--node", "total", "--from", "2") == ["ReducerUpdated", "ReducerUpdated", "JoinClosed"]
+    assert len(kinds("--from", "2", "--to", "4")) == 3
+    assert kinds("--since", "1h") == kinds() == kinds("--until", "2999-01-01")
+    assert kinds("--until", "1d") == kinds("--since", "2999-01-01T00:00:00Z") == []
+    code, _, err = perdure("history", "good", "--db", db, "--since", "soon")
+    assert code == 2
+    assert "'soon' is no time" in err
+
+
+def test_the_state_is_shown_as_it_was(perdure, db) -> None:
+    events = perdure("history", "good", "--db", db, "--json", "--node", "ship", "--kind", "NodeCompleted").data
+    assert [perdure("state", "good", "--at", str(event["seq"]), "--db", db).data["shipped"] for event in events] == [
+        1,
+        2,
+    ]
+    assert perdure("state", "good", "--db", db).data == perdure("show", "good", "--db", db, "--json").data["state"]
+    assert perdure("state", "good", "--at", "1", "--db", db).data == {"shipped": 0, "names": [], "log": []}
+    code, _, err = perdure("state", "good", "--at", "999", "--db", db)
+    assert code == 2
+    assert "events" in err
+
+
+def test_a_timeline_is_shown_to_people_and_to_programs(perdure, db) -> None:
+    out = perdure("timeline", "good", "--db", db).out
+    for heading in ("Batches", "Attempts, the longest first", "Joins", "Critical path", "What would have to be faster"):
+        assert f"\n{heading}\n" in out
+    data = perdure("timeline", "good", "--db", db, "--json").data
+    assert [(batch["path"], batch["size"], batch["tasks"]) for batch in data["batches"]] == [("orders", 2, 2)]
+    assert [one["path"] for one in data["attempts"]] == ["orders[0]/ship", "orders[1]/ship"]
+    left = perdure("timeline", "left", "--db", db, "--json").data
+    assert (left["ended_at"], left["batches"][0]["ended_at"]) == (None, None)
+
+
+def test_two_runs_are_shown_side_by_side(perdure, db) -> None:
+    data = perdure("diff", "good", "bad", "--db", db, "--json").data
+    assert data["same_graph"] is True
+    differs = {task["path"]: task["differs"] for task in data["differing"]}
+    assert differs["orders[1]/ship"] == ["outcome", "output"]
+    out = perdure("diff", "good", "bad", "--db", db).out
+    assert "tasks and joins are the same" in out
+    assert "completed, 3" in out
+    assert "0 differ" in perdure("diff", "good", "good", "--db", db).out
+    assert perdure("diff", "good", "nope", "--db", db).code == Exit.NOT_FOUND
 
 
 def test_every_kind_of_event_has_words() -> None:
@@ -115,13 +191,13 @@ def test_damage_is_found_and_placed(perdure, db) -> None:
         ("left", True),
     ]
     assert perdure("verify", "good", "--db", db).code == 0
-    assert perdure("show", "bad", "--db", db).code == 5
+    assert perdure("show", "bad", "--db", db).code == 6
 
 
-@pytest.mark.parametrize("command", ["show", "history", "verify"])
+@pytest.mark.parametrize("command", ["show", "history", "verify", "explain", "state", "timeline"])
 def test_an_unknown_run_is_not_found(perdure, db, command) -> None:
     code, out, err = perdure(command, "nope", "--db", db)
-    assert code == 3
+    assert code == 4
     assert (out, err) == ("", f"perdure: {db} holds no run 'nope'\n")
 
 
@@ -130,7 +206,7 @@ def test_a_file_that_is_no_store_is_refused_in_a_line(perdure, tmp_path, command
     other = tmp_path / "other.txt"
     other.write_text("not a database, but long enough to be read as one: " * 50)
     code, out, err = perdure(*command, "--db", other)
-    assert code == 5
+    assert code == 6
     assert err.startswith(f"perdure: {other}")
     assert len(err.splitlines()) == 1
     assert out == ""

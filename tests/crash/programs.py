@@ -10,7 +10,8 @@ from random import Random
 from typing import Any
 
 from examples import EXAMPLES
-from perdure import Graph, GraphBuilder, StepContext, reduce_sum
+from examples.waits import WAITING, WaitingExample
+from perdure import Failure, Graph, GraphBuilder, StepContext, reduce_sum
 from random_graphs import Block, Tally, build, evaluate, has_race, possible, random_block, size
 
 
@@ -26,15 +27,22 @@ class Program:
     size: int = 20
     """About how many commits it takes."""
     block: Block | None = None
+    answer: Callable[[Any], Any] | None = None
+    """What is given to its waits."""
 
 
 def find(name: str) -> Program:
     """Return a program by name: that of an example, or ``random/SEED``."""
-    if name == "poison":
-        return Program(poison, 1, lambda: None, lambda given: given, lambda given, state: False)
+    if name in POISONS:
+        return Program(
+            POISONS[name], 1, lambda: None, lambda given: given, lambda given, state: given == [0, 1, 2, "gone", 4]
+        )
     kind, _, seed = name.partition("/")
     if kind == "random":
         return random_program(int(seed))
+    for waiting in WAITING:
+        if waiting.name == name:
+            return waiting_program(waiting)
     example = next(example for example in EXAMPLES if example.name == name)
 
     def is_right(result: Any, state: Any) -> bool:
@@ -43,6 +51,18 @@ def find(name: str) -> Program:
         )
 
     return Program(example.build, example.inputs, example.state, example.view, is_right)
+
+
+def waiting_program(example: WaitingExample) -> Program:
+    """Return an example that waits."""
+    return Program(
+        example.build,
+        example.inputs,
+        lambda: None,
+        example.view,
+        lambda result, state: example.view(result) == example.expected,
+        answer=example.answer,
+    )
 
 
 def poison() -> Graph[Any, Any, Any, Any]:
@@ -67,6 +87,46 @@ def poison() -> Graph[Any, Any, Any, Any]:
         g.edge_from(total).to(g.end_node),
     )
     return g.build()
+
+
+def poison_collected(**limits: Any) -> Graph[Any, Any, Any, Any]:
+    """Return a graph like that in which the other arms, and a step after them, go on without the one that is given up."""
+    g = GraphBuilder(name="poison collected", input_type=int, output_type=list[Any])
+
+    @g.step
+    async def split(ctx: StepContext[None, None, int]) -> list[int]:
+        return list(range(5))
+
+    @g.step(**limits)
+    async def work(ctx: StepContext[None, None, int]) -> int:
+        if ctx.inputs == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return ctx.inputs
+
+    @g.step
+    async def after(ctx: StepContext[None, None, int]) -> int:
+        return ctx.inputs
+
+    @g.step(join="all", on_error="collect")
+    async def gathered(ctx: StepContext[None, None, list[int | Failure]]) -> list[Any]:
+        return ["gone" if isinstance(item, Failure) else item for item in ctx.inputs]
+
+    g.add(
+        g.edge_from(g.start_node).to(split),
+        g.edge_from(split).map(fork_id="each").to(work),
+        g.edge_from(work).to(after),
+        g.edge_from(after).to(gathered),
+        g.edge_from(gathered).to(g.end_node),
+    )
+    return g.build()
+
+
+POISONS: dict[str, Callable[[], Graph[Any, Any, Any, Any]]] = {
+    "poison": poison,
+    "poison collected": poison_collected,
+    "poison under a limit": lambda: poison_collected(max_concurrency=2),
+    "poison that may kill once": lambda: poison_collected(max_crashes=1),
+}
 
 
 def random_program(seed: int, *, most: int = 60) -> Program:

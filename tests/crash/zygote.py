@@ -20,7 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import crash.programs
-from perdure import MemoryStore, SQLiteStore, Step
+from perdure import Engine, MemoryStore, Router, SQLiteStore, Step
 from random_graphs import Tally
 
 
@@ -49,12 +49,19 @@ class KillingStore(SQLiteStore):
         await super().append(append)
         self._at("after")
 
+    async def put(self, entry: Any) -> Any:
+        self.count += 1
+        self._at("before")
+        put = await super().put(entry)
+        self._at("after")
+        return put
+
 
 def watched(graph: Any, entries: str) -> Any:
-    """Make every step of a graph write down that its body was entered, before it does anything."""
+    """Make every step and router of a graph write down that its body was entered, before it does anything."""
     handle = os.open(entries, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for node in graph.nodes.values():
-        if isinstance(node, Step):
+        if isinstance(node, Step | Router):
             node._call = _noting(node._call, handle)
     return graph
 
@@ -72,19 +79,30 @@ async def run(request: dict[str, Any]) -> dict[str, Any]:
     graph = watched(program.build(), request["entries"])
     state = program.state()
     store = KillingStore(request["path"], request.get("kill"))
-    result = await graph.run(
-        inputs=program.inputs,
-        state=state,
-        store=store,
-        run_id="run",
-        durability=request.get("durability", "sync"),
-    )
+    durability = request.get("durability", "sync")
+    if program.answer is not None:
+        result = await answering(program, graph, store, durability)
+    else:
+        result = await graph.run(inputs=program.inputs, state=state, store=store, run_id="run", durability=durability)
     return {
         "result": repr(program.view(result)),
         "is_right": program.is_right(result, state),
         "state": [state.count, state.total] if isinstance(state, Tally) else None,
         "commits": store.count,
     }
+
+
+async def answering(program: Any, graph: Any, store: Any, durability: Any) -> Any:
+    """Run a program to its end, giving it all it waits for."""
+    async with Engine.open(store, [graph], durability=durability) as engine:
+        handle = await engine.start(graph, inputs=program.inputs, run_id="run")
+        while waiting := await handle.until_waiting():
+            for wait in waiting:
+                if wait.kind == "human":
+                    await handle.respond(wait.task_id, program.answer(wait), by="somebody")
+                elif wait.kind == "signal":
+                    await handle.signal(wait.name, program.answer(wait))
+        return await handle.result()
 
 
 def child(request: dict[str, Any], answer: int) -> None:

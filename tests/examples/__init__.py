@@ -43,4 +43,4 @@ def example(
     return register
 
 
-from examples import joins, parallel, parents  # noqa: E402, F401
+from examples import definitions, groups, joins, meetings, parallel, parents, routers  # noqa: E402, F401

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.kernel.run import Arrival, Feed, Instance, Item, OpenJoin, Run, Source, Task
+from perdure.kernel.run import Arrival, Feed, Instance, Item, OpenJoin, Phase, Run, Source, Task
 from perdure.kernel.state.tree import thaw
 
 
@@ -18,7 +18,8 @@ def portrait(run: Run) -> dict[str, Any]:
         "seq": run.seq,
         "status": run.status,
         "tasks": {id_: _task(task) for id_, task in sorted(run.tasks.items())},
-        "ready": sorted(run.ready),
+        # What found no room under a limit stands in a queue, which only a live run has: the fold has it among the ready.
+        "ready": sorted({*run.ready, *(task.id for task in run.tasks.values() if task.phase is Phase.READY)}),
         "maps": {id_: _feed(instance.feed) for id_, instance in sorted(run.maps.items())},
         "joins": {key: _join(joined) for key, joined in sorted(run.joins.items())},
         "instances": {id_: _instance(instance) for id_, instance in sorted(run.instances().items())},

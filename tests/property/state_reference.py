@@ -157,7 +157,8 @@ def _by_key(
     base: Any, mine: Any, current: Any, path: tuple[Any, ...], kind: Kind, outcome: Outcome, made: dict[Any, Any]
 ) -> dict[Any, Any]:
     for key in [*current, *(key for key in mine if key not in current)]:
-        before = base.get(key, 0 if isinstance(base, Counter) and key in mine and key in current else MISSING)
+        counts = isinstance(base, Counter) and is_number(mine.get(key)) and is_number(current.get(key))
+        before = base.get(key, 0 if counts else MISSING)
         value = _merged(before, mine.get(key, MISSING), current.get(key, MISSING), (*path, key), kind, outcome)
         if value is not MISSING:
             made[key] = value

@@ -6,7 +6,7 @@ import json
 import operator
 import pickle
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -49,7 +49,8 @@ def outcome(deed: Callable[[Any], Any], box: Any) -> Any:
     try:
         result = deed(box)
         if hasattr(result, "__next__"):
-            return "iterator", plain(list(result))
+            result = list(result)
+            return "iterator", in_no_order(result) if isinstance(box, AbstractSet) else plain(result)
     except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, StopIteration) as error:
         if isinstance(error, GraphRuntimeError):
             raise
@@ -58,7 +59,14 @@ def outcome(deed: Callable[[Any], Any], box: Any) -> Any:
         return type(error).__name__, str(key) if isinstance(error, KeyError) else None
     if result is box:
         return "itself"
+    if isinstance(box, AbstractSet) and isinstance(result, str | list):
+        return type(result).__name__, in_no_order(result)
     return "result", plain(result)
+
+
+def in_no_order(result: Iterable[Any]) -> list[str]:
+    """Return what has come out of a set: in which order, isn't said."""
+    return sorted(repr(plain(part)) for part in result)
 
 
 def check(initial: Any, deeds: list[Deed]) -> None:

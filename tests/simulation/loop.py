@@ -81,11 +81,13 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     # --- running ---
 
-    def run(self, coroutine: Coroutine[Any, Any, Any], *, crash_at: int | None = None) -> Any:
+    def run(
+        self, coroutine: Coroutine[Any, Any, Any], *, crash_at: int | None = None, until: float | None = None
+    ) -> Any:
         """Run until a coroutine is done, or until the process dies.
 
         Raises:
-            Crash: ``crash_at`` callbacks have run.
+            Crash: ``crash_at`` callbacks have run, or it is the time ``until`` which it was to live.
         """
         task = self.create_task(coroutine)
         events._set_running_loop(self)
@@ -93,6 +95,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         try:
             while not task.done():
                 if crash_at is not None and self.steps >= crash_at:
+                    raise Crash
+                if until is not None and not self._ready and self._later and self._later[0][0] > until:
+                    self._time = until
                     raise Crash
                 self._run_one()
             return task.result()

@@ -7,18 +7,26 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypedDict, assert_type
 
 from perdure import (
+    BaseNode,
     Decision,
+    End,
+    EndMarker,
     EndNode,
     Fork,
     Graph,
     GraphBuilder,
+    GraphRunContext,
+    GraphTask,
+    GraphTaskRequest,
     Join,
+    JoinNode,
     ReduceFirstValue,
     ReducerContext,
     ReducerFunction,
     StartNode,
     Step,
     StepContext,
+    StepNode,
     TypeExpression,
     reduce_dict_update,
     reduce_list_append,
@@ -447,3 +455,40 @@ fork = built.nodes["one_broadcast"]
 if isinstance(fork, Fork):
     assert_type(fork.is_map, bool)
 shown: str = built.render(title="T", direction="LR")
+
+
+@dataclass
+class Count(BaseNode[State, Deps, int]):
+    left: int
+
+    async def run(self, ctx: GraphRunContext[State, Deps]) -> Count | End[int]:
+        ctx.state.total += ctx.deps.factor
+        return Count(self.left - 1) if self.left else End(ctx.state.total)
+
+
+def class_nodes() -> Graph[State, Deps, int, int]:
+    g = GraphBuilder(state_type=State, deps_type=Deps, input_type=int, output_type=int)
+
+    @g.step
+    async def begin(ctx: StepContext[State, Deps, int]) -> Count:
+        return Count(ctx.inputs)
+
+    add_up = g.join(reduce_sum, initial=0)
+    assert_type(begin.as_node(3), StepNode[State, Deps])
+    assert_type(add_up.as_node(3), JoinNode[State, Deps])
+    g.add(g.node(Count), g.edge_from(g.start_node).to(begin), g.edge_from(begin).to(Count))
+    g.add(g.edge_from(begin).to(g.decision().branch(g.match_node(Count))))
+    return g.build()
+
+
+async def stepping(graph: Graph[State, Deps, int, int]) -> int | None:
+    async with graph.iter(state=State(), deps=Deps(2), inputs=3) as run:
+        assert_type(run.state, State)
+        assert_type(run.deps, Deps)
+        assert_type(run.output, int | None)
+        async for item in run:
+            assert_type(item, EndMarker[int] | Sequence[GraphTask])
+            if not isinstance(item, EndMarker):
+                run.override_next([*item, GraphTaskRequest("begin", 3, item[0].fork_stack)])
+        assert_type(await run.next(EndMarker(3)), EndMarker[int] | Sequence[GraphTask])
+        return run.output

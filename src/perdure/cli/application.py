@@ -1,4 +1,4 @@
-"""``--app module:attr``: the application's graph, or its engine, found by name."""
+"""``--app module:attr``: the application's graph, its graphs, or its engine, found by name."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ import click
 from perdure.engine.engine import Engine
 from perdure.errors import PerdureError
 from perdure.graph.graph import Graph
+from perdure.graph.registry import Registry
 
 
 def engine_of(app: str, db: Path, **options: Any) -> Engine:
-    """Return the engine for a graph, or for several, or that an application makes.
+    """Return the engine for a graph, for several or a registry of them, or that an application makes.
 
     Args:
-        app: ``module:attr``, looked up from the current directory on. The attribute is a graph, a list of graphs, or a
-            function that returns these or an engine; a function that takes an argument is given the path of the database.
+        app: ``module:attr``, looked up from the current directory on. The attribute is a graph, a list of graphs, a
+            registry, or a function that returns one of these or an engine; a function that takes an argument is given the
+            path of the database.
         db: the database, for graphs.
         options: more of ``Engine.open``, for graphs.
 
@@ -30,14 +32,18 @@ def engine_of(app: str, db: Path, **options: Any) -> Engine:
     found = _called(app, _looked_up(app), db)
     if isinstance(found, Graph):
         found = [found]
-    if isinstance(found, list | tuple) and found and all(isinstance(graph, Graph) for graph in found):
+    if isinstance(found, Registry) or _are_graphs(found):
         return Engine.open(db, graphs=found, **{"recover": False, **options})
     if isinstance(found, Engine):
         return found
     raise _refusal(
-        f"{app} is {_article(type(found).__name__)}: give a Graph, a list of them, or a function that returns "
-        "these or an Engine"
+        f"{app} is {_article(type(found).__name__)}: give a Graph, a list of them or a Registry, or a function that returns "
+        "one of these or an Engine"
     )
+
+
+def _are_graphs(found: Any) -> bool:
+    return isinstance(found, list | tuple) and bool(found) and all(isinstance(graph, Graph) for graph in found)
 
 
 def _looked_up(app: str) -> Any:

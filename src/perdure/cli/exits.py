@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from perdure.errors import (
+    AnswerRefused,
     PerdureError,
     RunConflict,
     RunInterrupted,
@@ -22,11 +23,14 @@ class Exit(IntEnum):
     FAILED = 1
     """The run failed, or verification found damage."""
     USAGE = 2
-    NOT_FOUND = 3
+    WAITS = 3
+    """The run waits, or is paused or stalled: it goes on when somebody, or the clock, lets it."""
+    NOT_FOUND = 4
     """There is no such run, or no such database."""
-    NOT_NOW = 4
-    """A conflict; or the run is paused or stalled."""
-    STORE = 5
+    CONFLICT = 5
+    """What was asked for doesn't go with how the run is."""
+    STORE = 6
+    """The store can't be used."""
     INTERRUPTED = 130
 
 
@@ -34,6 +38,8 @@ def exit_for(error: PerdureError) -> Exit:
     """Return the exit code for an error."""
     if isinstance(error, RunNotFound):
         return Exit.NOT_FOUND
-    if isinstance(error, RunConflict | RunPaused | RunStalled | RunInterrupted):
-        return Exit.NOT_NOW
+    if isinstance(error, RunPaused | RunStalled | RunInterrupted):
+        return Exit.WAITS
+    if isinstance(error, RunConflict | AnswerRefused):
+        return Exit.CONFLICT
     return Exit.STORE if isinstance(error, StoreError) else Exit.FAILED

@@ -1,4 +1,4 @@
-"""``perdure export``: one run in one file."""
+"""``perdure export-run``: one run in one file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perdure.cli.database import awaited, db_option, opened
 from perdure.cli.exits import Exit
 
 
-@click.command("export")
+@click.command("export-run")
 @click.argument("run")
 @click.argument("file", type=click.Path(path_type=Path))
 @db_option
@@ -23,13 +23,13 @@ def command(ctx: click.Context, run: str, file: Path, db: Path) -> None:
     exist.
 
     \b
-    perdure export order-17 order-17.jsonl --db runs.db
+    perdure export-run order-17 order-17.jsonl --db runs.db
     """
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         click.echo(f"perdure: {file}: it can't be created ({error.strerror})", err=True)
-        ctx.exit(Exit.NOT_NOW)
+        ctx.exit(Exit.CONFLICT)
     try:
         size = awaited(_exported(db, run, handle))
     except BaseException:

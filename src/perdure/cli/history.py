@@ -11,10 +11,11 @@ import msgspec
 
 from perdure import events as ev
 from perdure.cli.database import awaited, db_option, json_option, opened
-from perdure.cli.output import iso
+from perdure.cli.output import Moment, iso
 
 if TYPE_CHECKING:
     from perdure.engine.history import Recorded
+    from perdure.engine.places import Wanted
 
 KINDS = tuple(kind.__name__ for kind in ev.AnyEvent.__args__)
 
@@ -22,37 +23,42 @@ KINDS = tuple(kind.__name__ for kind in ev.AnyEvent.__args__)
 @click.command("history")
 @click.argument("run")
 @db_option
-@click.option("--from", "first", type=click.IntRange(min=1), default=1, metavar="SEQ", help="Begin with this event.")
+@click.option("--from", "from_seq", type=click.IntRange(min=1), default=1, metavar="SEQ", help="Begin with this event.")
+@click.option("--to", "to_seq", type=click.IntRange(min=1), metavar="SEQ", help="End with this event.")
 @click.option(
     "--kind", "kinds", type=click.Choice(KINDS, case_sensitive=False), metavar="KIND", multiple=True,
     help="Only events of this kind, as in NodeStarted; may be repeated.",
 )  # fmt: skip
+@click.option("--task", metavar="TASK", help="Only events about this task, by its id or its path.")
+@click.option("--node", metavar="NODE", help="Only events about this node.")
+@click.option("--since", type=Moment(), metavar="TIME", help="Only events from this time on.")
+@click.option("--until", type=Moment(), metavar="TIME", help="Only events up to this time.")
 @json_option
-def command(run: str, db: Path, first: int, kinds: tuple[str, ...], as_json: bool) -> None:
+def command(run: str, db: Path, as_json: bool, **conditions: Any) -> None:
     """Print the events of RUN in order: seq, time, kind, and what happened.
 
-    No code of the graph is imported.
+    A TIME is as in 2026-11-21T14:30 (in the time zone of this machine, if it names none), or a time ago as in 90s, 15m, 2h
+    or 3d. No code of the graph is imported.
     """
-    awaited(_print(db, run, first, frozenset(kinds), as_json))
+    from perdure.engine.places import Wanted  # noqa: PLC0415
+
+    awaited(_print(db, run, Wanted(**conditions), as_json))
 
 
-async def _print(db: Path, run: str, first: int, kinds: frozenset[str], as_json: bool) -> None:
+async def _print(db: Path, run: str, wanted: Wanted, as_json: bool) -> None:
     from perdure.cli.wording import worded  # noqa: PLC0415
-    from perdure.engine.inspect import find, read_with_paths  # noqa: PLC0415
+    from perdure.engine.inspect import find  # noqa: PLC0415
+    from perdure.engine.places import read_placed  # noqa: PLC0415
 
     printed = 0
     async with opened(db) as store:
-        async for recorded, path in read_with_paths(store, await find(store, run)):
-            if recorded.seq < first or (kinds and recorded.kind not in kinds):
-                continue
+        async for recorded, place in read_placed(store, await find(store, run), wanted):
             if as_json:
-                click.echo(
-                    ("," if printed else "[") + "\n" + msgspec.json.encode(event_data(recorded, path)).decode(),
-                    nl=False,
-                )
+                data = msgspec.json.encode(event_data(recorded, place.path)).decode()
+                click.echo(("," if printed else "[") + "\n" + data, nl=False)
             else:
                 time = datetime.fromtimestamp(recorded.ts / 1e6, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
-                line = f"{recorded.seq:>7}  {time}  {recorded.kind:<15} {worded(recorded.event, path)}"
+                line = f"{recorded.seq:>7}  {time}  {recorded.kind:<15} {worded(recorded.event, place.path)}"
                 click.echo(line.rstrip())
             printed += 1
     if as_json:

@@ -1,4 +1,4 @@
-"""``perdure import``: put an exported run into a database."""
+"""``perdure import-run``: put an exported run into a database."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from perdure.store.export import Exported
 
 
-@click.command("import")
+@click.command("import-run")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--as-is", is_flag=True, help="Let an unfinished run be driven here at once.")
 @db_option
 def command(file: Path, as_is: bool, db: Path) -> None:
-    r"""Put the run in FILE, made by `perdure export`, into a database, which is created if it isn't there.
+    r"""Put the run in FILE, made by `perdure export-run`, into a database, which is created if it isn't there.
 
     It keeps its id, so it mustn't be there already. One that isn't over is paused, since it may go on where it comes from: resume it
     here if it doesn't.
 
     \b
-    perdure import order-17.jsonl --db here.db
+    perdure import-run order-17.jsonl --db here.db
     """
     from perdure.store.export import read_export  # noqa: PLC0415
 

@@ -24,14 +24,30 @@ COMMANDS = {
     "demo": "Kill a run of a real graph half-way, and watch it go on.",
     "runs": "List the runs in a database, the newest first.",
     "show": "Show where a run is, and what came of it.",
+    "watch": "Show how far a run is, until it is over.",
+    "explain": "Say why a run makes no progress.",
     "history": "Print the events of a run, a line each.",
+    "state": "Print the state of a run as JSON, as it was after an event.",
+    "timeline": "Print when everything in a run began and ended, and what would have to be faster.",
+    "diff": "Print in what two runs differ.",
+    "trace": "Print the spans of a run as a tree.",
+    "export": "Give out the spans of a run, for a file or a backend.",
     "resume": "Drive a run on to its end, and print its result.",
+    "waiting": "List what runs wait for: people, signals and times.",
+    "respond": "Answer a task that waits for a person.",
+    "signal": "Send a signal to a run.",
+    "pause": "Let a run stand still until it is resumed.",
+    "cancel": "End a run for good.",
+    "recover": "Drive a run on that a crash has left behind.",
+    "retry": "Let a failed run go on.",
+    "fork": "Let a new run go on from a point of another one.",
+    "plan": "Print what would run again after a verb, before you say it.",
     "check": "Say which unfinished runs go on with the present graph.",
     "accept": "Let a stalled run go on with the present graph.",
     "worker": "Drive runs as they come due, beside other workers on the same file.",
     "verify": "Check that logs hold what was written.",
-    "export": "Write a run into a file of its own.",
-    "import": "Put an exported run into a database.",
+    "export-run": "Write a run into a file of its own.",
+    "import-run": "Put an exported run into a database.",
     "backup": "Copy the database while others work on it.",
     "prune": "Delete runs that have been over for long.",
     "du": "Show what takes up space in a database.",
@@ -39,7 +55,7 @@ COMMANDS = {
 }
 
 
-_MODULES = {"demo": "demo.command", "export": "export_run", "import": "import_run"}
+_MODULES = {"demo": "demo.command"}
 """Where a command isn't in the module of its name."""
 
 
@@ -54,8 +70,8 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module = f"perdure.cli.{_MODULES.get(cmd_name, cmd_name)}"
-        command: click.Command = importlib.import_module(module).command
+        module = _MODULES.get(cmd_name, cmd_name.replace("-", "_"))
+        command: click.Command = importlib.import_module(f"perdure.cli.{module}").command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

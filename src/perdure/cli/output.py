@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -102,3 +102,25 @@ def clipped(text: str, width: int) -> str:
     """Return a text in one line and no longer than that."""
     text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+class Moment(click.ParamType[int]):
+    """A time on the command line: ISO 8601, or how long ago as in ``15m``; microseconds since 1970."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the time that a text stands for."""
+        if isinstance(value, int):
+            return value
+        units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+        try:
+            if value[-1:] in units:
+                at = datetime.now(UTC) - timedelta(**{units[value[-1]]: float(value[:-1])})
+            else:
+                at = datetime.fromisoformat(value).astimezone()
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is no time: give one as in 2026-11-21T14:30, or how long ago, as in 90s, 15m, 2h or 3d"
+            )
+        return int(at.timestamp() * 1_000_000)

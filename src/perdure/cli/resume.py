@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
-from perdure.cli.database import awaited, check_exists, db_option, json_option
-from perdure.cli.exits import Exit
-from perdure.cli.output import print_json
-from perdure.errors import PerdureError
+from perdure.cli.database import db_option, json_option
+from perdure.cli.driving import app_option, drive_to_end, tell_status, without_graph
+from perdure.cli.message import by_option, reason_option
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -23,57 +21,43 @@ POLL_S = 0.5
 
 @click.command("resume")
 @click.argument("run")
-@click.option(
-    "--app",
-    required=True,
-    metavar="MODULE:ATTR",
-    help="The graph of the run, or a function that returns it, or an Engine. The current directory is searched first.",
-)
+@app_option
+@by_option
+@reason_option
 @db_option
 @json_option
-@click.pass_context
-def command(ctx: click.Context, run: str, app: str, db: Path, as_json: bool) -> None:
+def command(run: str, app: str | None, by: str, reason: str, db: Path, as_json: bool) -> None:
     """Drive RUN on to its end, and print its result.
 
     What a crash has left behind goes on, and so does a run that was paused; one that has ended gives out its recorded
     result. While another worker seems to drive the run, this waits until that has ended it, or its lease has run out.
+    Without --app a paused run is left to the next worker that knows its graph.
     """
-    from perdure.cli.application import engine_of  # noqa: PLC0415
-    from perdure.cli.main import one_line  # noqa: PLC0415
+    if app is not None:
+        drive_to_end(app, db, lambda engine: _driven_on(engine, run, by, reason), as_json=as_json)
+        return
 
-    check_exists(db)
-    engine = engine_of(app, db)
-    try:
-        result = awaited(_resumed(engine, run))
-    except PerdureError:
-        raise
-    except Exception as error:  # a step's own
-        click.echo(f"perdure: run {run!r} failed: {type(error).__name__}: {one_line(str(error))}", err=True)
-        ctx.exit(Exit.FAILED)
-    if as_json:
-        from perdure.engine.untyped import shown  # noqa: PLC0415
+    async def resume(engine: Engine) -> str:
+        handle = await engine.resume(run, by=by, reason=reason, drive=False)
+        return (await handle.info()).status
 
-        print_json({"run_id": run, "result": shown(msgspec.to_builtins(result, enc_hook=str))})
-    else:
-        click.echo(result if isinstance(result, str) else repr(result))
+    tell_status(run, without_graph(db, resume), as_json=as_json)
 
 
-async def _resumed(engine: Engine, run: str) -> Any:
-    async with engine:
-        return await (await _driven_on(engine, run)).result()
-
-
-async def _driven_on(engine: Engine, run: str) -> RunHandle[Any]:
+async def _driven_on(engine: Engine, run: str, by: str, reason: str) -> RunHandle[Any]:
     """Return a handle of a run that this process drives, or needn't drive, or will when the run is woken."""
     import asyncio  # noqa: PLC0415
 
-    from perdure.kernel.status import Status  # noqa: PLC0415
+    from perdure.kernel.status import OVER, Status  # noqa: PLC0415
 
-    if (await engine.get(run)).status == Status.PAUSED:
-        return await engine.resume(run, by="perdure resume")
+    status = Status((await engine.get(run)).status)
+    if status is Status.PAUSED:
+        return await engine.resume(run, by=by, reason=reason)
+    if status in OVER or status is Status.STALLED:
+        return engine.attach(run)
     told = False
     while True:
-        handle = await engine.recover_run(run)
+        handle = await engine.recover_run(run, by=by, reason=reason)
         info = await handle.info()
         if info.status == Status.WAITING:
             click.echo("the run waits, and goes on when it is woken (`perdure show` says for what)", err=True)

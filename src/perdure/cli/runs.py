@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from perdure.cli.database import awaited, db_option, json_option, opened
-from perdure.cli.output import clipped, duration, iso, moment, print_json, print_table
+from perdure.cli.output import Moment, clipped, duration, iso, moment, print_json, print_table
 from perdure.kernel.status import Status
 
 if TYPE_CHECKING:
@@ -18,15 +18,38 @@ if TYPE_CHECKING:
 _STATUSES = click.Choice([status.value for status in Status], case_sensitive=False)
 
 
+class Tag(click.ParamType[tuple[str, str]]):
+    """A tag on the command line: ``NAME=TEXT``."""
+
+    name = "tag"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Return the name and the text."""
+        name, equals, text = str(value).partition("=")
+        if not equals:
+            self.fail(f"{value!r} isn't of the form NAME=TEXT, as in team=billing")
+        return name, text
+
+
 @click.command("runs")
 @db_option
 @click.option("--status", "statuses", type=_STATUSES, multiple=True, help="Only runs in this status; may be repeated.")
 @click.option("--graph", metavar="NAME", help="Only runs of the graph with this name.")
+@click.option(
+    "--tag", "tags", type=Tag(), metavar="NAME=TEXT", multiple=True,
+    help="Only runs started with this tag; may be repeated, and all are wanted then.",
+)  # fmt: skip
+@click.option("--since", type=Moment(), metavar="TIME", help="Only runs created at this time or later.")
+@click.option("--before", type=Moment(), metavar="TIME", help="Only runs created before this time.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @json_option
-def command(db: Path, statuses: tuple[str, ...], graph: str | None, limit: int, as_json: bool) -> None:
-    """List the runs in a database, the newest first."""
-    runs = awaited(_list(db, statuses, graph, limit))
+def command(db: Path, as_json: bool, tags: Sequence[tuple[str, str]], **conditions: Any) -> None:
+    """List the runs in a database, the newest first.
+
+    A TIME is as in 2026-11-21T14:30 (in the time zone of this machine, if it names none), or a time ago as in 90s, 15m, 2h
+    or 3d.
+    """
+    runs = awaited(_list(db, {**conditions, "tags": dict(tags)}))
     if as_json:
         print_json([as_data(info) for info in runs])
         return
@@ -48,9 +71,9 @@ def command(db: Path, statuses: tuple[str, ...], graph: str | None, limit: int, 
     print_table(("RUN", "GRAPH", "STATUS", "EVENTS", "STARTED", "TOOK", "ERROR"), rows)
 
 
-async def _list(db: Path, statuses: Sequence[str], graph: str | None, limit: int) -> Sequence[RunInfo]:
+async def _list(db: Path, conditions: dict[str, Any]) -> Sequence[RunInfo]:
     async with opened(db) as store:
-        return await store.list(statuses=statuses, graph=graph, limit=limit)
+        return await store.list(**conditions)
 
 
 def as_data(info: RunInfo) -> dict[str, Any]:
@@ -64,6 +87,7 @@ def as_data(info: RunInfo) -> dict[str, Any]:
         "created_at": iso(info.created_at),
         "updated_at": iso(info.updated_at),
         "due_at": iso(info.due_at),
+        "tags": dict(info.tags),
         "error": info.error or None,
         "owner": {"host": info.owner.host, "pid": info.owner.pid, "until": iso(info.lease_until)}
         if info.owner

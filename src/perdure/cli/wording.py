@@ -83,7 +83,12 @@ _WORDS: dict[type, Callable[[Any, str], str]] = {
     ev.RunResumed: lambda event, path: _by(event).strip(),
     ev.RunRetried: lambda event, path: _by(event).strip(),
     ev.RunAccepted: lambda event, path: f"graph {event.fingerprint[:12]}{_by(event)}",
-    ev.RunCompleted: lambda event, path: f"{len(event.outputs)} value{'s'[: len(event.outputs) != 1]} at the end",
+    ev.RunContinued: lambda event, path: f"{path} as {event.successor} with {_value(event.inputs)}",
+    ev.RunCompleted: lambda event, path: (
+        f"goes on as {event.successor}"
+        if event.successor
+        else f"{len(event.outputs)} value{'s'[: len(event.outputs) != 1]} at the end"
+    ),
     ev.RunFailed: lambda event, path: clipped(f"{event.path} {event.error.type}: {event.error.message}", 160),
     ev.RunCancelled: lambda event, path: _by(event).strip(),
     ev.NodeStarted: lambda event, path: f"{path} attempt {event.attempt}" if event.attempt > 1 else path,

@@ -12,22 +12,26 @@ picklable; what it changed in the state comes back with its result.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib
 import pickle
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor as Pool
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
+from types import FunctionType
 from typing import Any
 
 import anyio.to_process
 
 from perdure.engine.context import AttemptContext
+from perdure.engine.observing import Observed, Undo
 from perdure.engine.threads import threads
-from perdure.errors import GraphSetupError, StepTimeout
-from perdure.graph.annotations import written_function
+from perdure.errors import GraphRuntimeError, GraphSetupError, StepTimeout
+from perdure.graph.arguments import is_local, why_not_local
 from perdure.graph.graph import Graph
 from perdure.graph.policies import NOT_DONE
 from perdure.graph.router import Router
@@ -60,7 +64,8 @@ def check_executors(graph: Graph[Any, Any, Any, Any], pools: Mapping[str, Pool])
 class Bodies:
     """Calls the functions of one run's steps."""
 
-    def __init__(self, pools: Mapping[str, Pool], freed: Callable[[], None]) -> None:
+    def __init__(self, pools: Mapping[str, Pool], freed: Callable[[], None], observed: Observed | None = None) -> None:
+        self._observed = observed
         self._pools = pools
         self._freed = freed
         self._working: Counter[str] = Counter()
@@ -89,18 +94,33 @@ class Bodies:
             StepTimeout: it took longer than it may.
             Exception: whatever the function raised.
         """
-        policies = step.policies
-        if policies.timeout_s is None:
-            return await self._called(step, task, context)
+        timeout_s = step.policies.timeout_s
+        if timeout_s is None:
+            return await self._called(step, task, context, _nothing)
+        loop = asyncio.get_running_loop()
+        begun = False
+
+        def begin() -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                limit.reschedule(loop.time() + timeout_s)
+
         try:
-            async with asyncio.timeout(policies.timeout_s) as limit:
-                return await self._called(step, task, context)
+            async with asyncio.timeout(None) as limit:
+                output = await self._called(step, task, context, begin)
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise timed_out(task, context, policies.timeout_s) from None
+            raise timed_out(task, context, timeout_s) from None
+        if limit.expired():  # it has caught its cancellation and gone on
+            raise timed_out(task, context, timeout_s)
+        return output
 
-    async def _called(self, step: Called, task: Task, context: AttemptContext) -> Any:
+    async def _called(self, step: Called, task: Task, context: AttemptContext, begin: Callable[[], None]) -> Any:
+        """Call a step; ``begin`` is called when its time begins to count: when there is a thread, or a process, for it."""
+        if not (isinstance(step, Step) and step.is_plain):
+            begin()
         verify = step.policies.on_uncertain
         if task.is_uncertain and callable(verify):
             found = verify(context)
@@ -108,38 +128,78 @@ class Bodies:
             if found is not NOT_DONE:
                 return found
         if isinstance(step, Step) and step.is_plain:
-            return await self._call_plain(step, task, context)
+            return await self._call_plain(step, task, context, begin)
         return await step.call(context)
 
-    async def _call_plain(self, step: Step[Any, Any, Any, Any], task: Task, context: AttemptContext) -> Any:
+    async def _call_plain(
+        self, step: Step[Any, Any, Any, Any], task: Task, context: AttemptContext, begin: Callable[[], None]
+    ) -> Any:
         name = step.policies.executor or "thread"
         function: Callable[[StepContext[Any, Any, Any]], Any] = step.call
         if name == "process":
-            call = _remotely(step, context)
-            return _brought_back(await anyio.to_process.run_sync(call, cancellable=True), context)
+            call = _remotely(step, context, self._carrier())
+            async with anyio.to_process.current_default_process_limiter():
+                begin()
+                returned = await anyio.to_process.run_sync(call, cancellable=True, limiter=anyio.CapacityLimiter(1))
+            return _brought_back(returned, context)
         if name == "thread":
-            output = await self._in_thread(partial(function, context), task)
+            output = await self._in_thread(partial(function, context), task, begin)
             return await output if isawaitable(output) else output
         pool = self._pools[name]
-        loop = asyncio.get_running_loop()
         if isinstance(pool, ProcessPoolExecutor):
-            return _brought_back(await loop.run_in_executor(pool, _remotely(step, context)), context)
-        return await loop.run_in_executor(pool, function, context)
+            begin()  # nobody tells when one of its processes takes a call up
+            return _brought_back(await self._in_pool(pool, _remotely(step, context, self._carrier()), task), context)
+        loop, variables = asyncio.get_running_loop(), contextvars.copy_context()
 
-    def _in_thread(self, function: Callable[[], Any], task: Task) -> Awaitable[Any]:
+        def called() -> Any:
+            _tell(loop, begin)
+            return variables.run(function, context)
+
+        return await self._in_pool(pool, called, task)
+
+    def _carrier(self) -> Callable[[], Undo] | None:
+        return self._observed.carrier() if self._observed is not None else None
+
+    def _in_thread(self, function: Callable[[], Any], task: Task, begin: Callable[[], None]) -> Awaitable[Any]:
         keys = [key for key, _ in limit_keys(task)]
         if not keys:
-            return threads.submit(function)
+            return threads.submit(function, begun=begin)
         future: asyncio.Future[Any]
 
         def returned() -> None:
             if future.cancelled():
-                self._left.subtract(keys)
-                self._freed()
+                self._give_back(keys)
 
-        future = threads.submit(function, returned)
+        future = threads.submit(function, begun=begin, returned=returned)
         future.add_done_callback(lambda done: self._left.update(keys) if done.cancelled() else None)
         return future
+
+    async def _in_pool(self, pool: Pool, function: Callable[[], Any], task: Task) -> Any:
+        keys = [key for key, _ in limit_keys(task)]
+        submitted: Future[Any] = pool.submit(function)
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.wrap_future(submitted)
+        except asyncio.CancelledError:
+            if keys and not submitted.cancelled():
+                self._left.update(keys)
+                submitted.add_done_callback(lambda _: _tell(loop, partial(self._give_back, keys)))
+            raise
+
+    def _give_back(self, keys: list[str]) -> None:
+        """Count a body no more that was left to itself, and has returned."""
+        self._left.subtract(keys)
+        self._freed()
+
+
+def _nothing() -> None:
+    """Note that a body has begun which may take as long as it likes."""
+
+
+def _tell(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    """Call something in the loop; once that is closed, nobody waits any more."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback)
 
 
 def timed_out(task: Task, context: AttemptContext, timeout_s: float) -> StepTimeout:
@@ -183,46 +243,74 @@ class RemoteContext(StepContext[Any, Any, Any]):
         return self._idempotency_key
 
 
-def _remotely(step: Step[Any, Any, Any, Any], context: AttemptContext) -> Callable[[], tuple[Any, Any, bool]]:
+def _remotely(
+    step: Step[Any, Any, Any, Any], context: AttemptContext, carrier: Callable[[], Undo] | None
+) -> Callable[[], bytes]:
     """Return a call of a step that can be sent to another process.
 
     Raises:
         GraphSetupError: the function, or what it is given, can't be sent.
     """
-    function = written_function(step.call)
-    module, name = function.__module__, function.__qualname__
-    if "<locals>" in name:
-        raise GraphSetupError(
-            f"step {step.id!r} runs in another process, which can't find a function inside a function: move {name!r} to the "
-            "top of its module"
-        )
+    call: Any = step.call
+    # A decorated function isn't what its module has under its name: that is the step. So it is sent as a name.
+    is_named = isinstance(call, FunctionType)
+    if is_named and is_local(call):
+        raise GraphSetupError(why_not_local(step.id, call))
     ids = (context.run_id, context.task_id, context.attempt, context.idempotency_key)
-    given = (thaw(context.committed_tree), context.deps, context.inputs, ids)
+    given = (thaw(context.committed_tree), context.deps, context.inputs, ids, carrier)
     try:
-        data = pickle.dumps(given)
+        data = pickle.dumps((None if is_named else call, given))
     except Exception as error:
         raise GraphSetupError(
             f"step {step.id!r} runs in another process, and its inputs, its state or its deps can't be pickled: {error}"
         ) from error
-    return partial(call_here, module, name, data)
+    return partial(call_here, call.__module__ if is_named else "", call.__qualname__ if is_named else "", data)
 
 
-def call_here(module: str, name: str, data: bytes) -> tuple[Any, Any, bool]:
-    """Call the function of a step in this process; return its output, the state, and whether that was changed."""
-    found: Any = importlib.import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    function = found.call if isinstance(found, Step) else found
-    state, deps, inputs, ids = pickle.loads(data)  # noqa: S301 - written by the parent process
+def call_here(module: str, name: str, data: bytes) -> bytes:
+    """Call the function of a step in this process; return its output, the state, and whether that was changed.
+
+    Raises:
+        GraphRuntimeError: what the step gives out, or raises, can't be sent back.
+    """
+    function, (state, deps, inputs, ids, carrier) = pickle.loads(data)  # noqa: S301 - written by the parent process
+    if function is None:
+        function = importlib.import_module(module)
+        for part in name.split("."):
+            function = getattr(function, part)
+    if isinstance(function, Step):
+        function = function.call
     before = pickle.dumps(state)
-    output = function(RemoteContext(state, deps, inputs, ids))
+    undo = carrier() if carrier is not None else None
+    try:
+        output = function(RemoteContext(state, deps, inputs, ids))
+    except Exception as error:
+        raise _portable(error) from error
+    finally:
+        if undo is not None:
+            undo()
     has_changed = pickle.dumps(state) != before
-    return output, state if has_changed else None, has_changed
+    try:
+        return pickle.dumps((output, state if has_changed else None, has_changed))
+    except Exception as error:
+        raise GraphRuntimeError(
+            f"a step that runs in another process gives out a {type(output).__name__}, or keeps something in the state, that "
+            f"can't be pickled: {error}"
+        ) from error
 
 
-def _brought_back(returned: tuple[Any, Any, bool], context: AttemptContext) -> Any:
+def _portable(error: Exception) -> Exception:
+    """Return an exception that can be sent to another process: itself, if that is one."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - just written
+    except Exception:
+        return GraphRuntimeError(f"{type(error).__name__}: {error} (the exception itself can't be pickled)")
+    return error
+
+
+def _brought_back(returned: bytes, context: AttemptContext) -> Any:
     """Take over what a step in another process has changed in the state."""
-    output, state, has_changed = returned
+    output, state, has_changed = pickle.loads(returned)  # noqa: S301 - written by a process of this one
     if has_changed:
         restore(context.state, freeze(state))
     return output

@@ -77,6 +77,43 @@ class AttemptContext(StepContext[Any, Any, Any]):
         )
 
 
+class EntryContext(StepContext[Any, Any, Any]):
+    """The context of a transform behind the entry of a subgraph: the outer one, with the state that begins there.
+
+    What it changes in that state is part of what the subgraph starts from.
+    """
+
+    __slots__ = ("_outer",)
+
+    def __init__(self, outer: StepContext[Any, Any, Any], state: Any, inputs: Any) -> None:
+        super().__init__(state=state, deps=outer.deps, inputs=inputs)
+        self._outer = outer
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self._outer.run_id
+
+    @property
+    def task_id(self) -> str:
+        """The id of the task."""
+        return self._outer.task_id
+
+    @property
+    def attempt(self) -> int:
+        """The number of this try of the task; the first is 1."""
+        return self._outer.attempt
+
+    @property
+    def idempotency_key(self) -> str:
+        """A key that is the same over attempts, recoveries and retries of this run."""
+        return self._outer.idempotency_key
+
+    def with_inputs(self, inputs: Any) -> EntryContext:
+        """Return the context of a further transform."""
+        return EntryContext(self._outer, self._state, inputs)
+
+
 class JoinContext(StepContext[Any, Any, Any]):
     """The context of a transform behind a join, which runs in no attempt."""
 

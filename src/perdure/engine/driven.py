@@ -27,6 +27,10 @@ class Driven:
         self.task: asyncio.Task[None] | None = None
         self.error: BaseException | None = None
 
+    async def settled(self) -> None:
+        """Wait until the driver has stopped."""
+        await asyncio.shield(self.over)
+
     @property
     def is_complete(self) -> bool:
         """Whether the run has reached its end here."""

@@ -27,18 +27,21 @@ from perdure.engine.logging import get_logger, log_failures
 from perdure.engine.recovery import rebuild, refold_joins
 from perdure.engine.registered import new_run
 from perdure.engine.snapshots import Snapshots
+from perdure.engine.steps import Steps
 from perdure.engine.streams import Stream
+from perdure.engine.succession import create_successor
 from perdure.engine.values import CodedValues, PlainValues
 from perdure.engine.waiting import request_in, wait_of, waits_touched
 from perdure.errors import CodecError, GraphRuntimeError
-from perdure.events import WAITS, AnyEvent, RunFailed, SegmentEnded, SegmentStarted
+from perdure.events import WAITS, AnyEvent, RunContinued, RunFailed, SegmentEnded, SegmentStarted
 from perdure.graph.graph import Graph
+from perdure.kernel.conclude import Successor
 from perdure.kernel.decide import Happening, decide, hand_back, rest_of, take_over
 from perdure.kernel.deciding import ArrivalFailed, Decision
 from perdure.kernel.describe import describe
 from perdure.kernel.results import Delivery, Failed, Request, Result
 from perdure.kernel.run import Phase, Run
-from perdure.kernel.status import OVER, Status
+from perdure.kernel.status import FINAL, Status
 from perdure.store.port import RunUpdate, Store, Wait
 
 REST_S = 1.0
@@ -74,6 +77,8 @@ class Driver:
         run: the run as it is.
         exception: what made it fail, if that happened in this process.
         first: what has been decided and committed already, for a run that was just created.
+        has_handed_back: whether the run has been given up, to be driven elsewhere or later.
+        steps: where it meets a caller who steps through the run, if there is one.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Driver:
         clock: Clock,
         durable: Durable | None,
         pools: Mapping[str, Pool] | None = None,
+        steps: Steps | None = None,
     ) -> None:
         self.run = run
         self.exception: BaseException | None = None
@@ -103,14 +109,28 @@ class Driver:
         self._code = UserCode(graph, flows, values, run.run_id, deps)
         self._wake: asyncio.Future[None] | None = None
         self._alarm = Alarm(clock, self._wake_up)
+        self.has_handed_back = False
         self._stopping = False
         self._draining = False
         self._has_mail = False
         self._deliveries: list[Delivery] = []
         self._requests: list[Request] = []
+        self._taken_up: set[int] = set()
         self._open_waits: set[str] = set()
+        self.steps = steps
+        if steps is not None:
+            steps.wake = self._wake_up
         self._executor = Executor(
-            run, graph, flows, values, deps, clock=clock, pools=pools or {}, wake=self._wake_up, fetch=self._fetch
+            run,
+            graph,
+            flows,
+            values,
+            deps,
+            clock=clock,
+            pools=pools or {},
+            wake=self._wake_up,
+            fetch=self._fetch,
+            observed=durable.journal.observed if durable is not None else None,
         )
 
     def _wake_up(self) -> None:
@@ -158,15 +178,20 @@ class Driver:
                 self._note_waits(self.first.events)
                 self._act(self.first)
                 self.first = None  # it holds all the inputs; what is left of them is in the run
+                await self._offer()
             while self.run.status is Status.RUNNING and not self._stopping:
-                if self._executor.results or self._has_mail or self._alarm.is_due(self.run):
+                if self.run.successor is not None:
+                    await self._continue(self.run.successor)
+                elif self.steps is not None and await self.steps.take_word(
+                    self.run, self._flows, self._values, self._deps
+                ):
+                    await self._carry_out(await self._decided([]))
+                elif self._executor.results or self._has_mail or self._alarm.is_due(self.run):
                     await self._look_into_inbox(self._has_mail)
                     await self._carry_out(await self._decided(self._collected()))
-                elif self._draining and not self._has_bodies():
-                    break
-                elif self._may_rest():
-                    await self._hand_back(WAITS)
-                else:
+                elif self._is_drained() or self._may_rest():
+                    await self._rest()
+                elif self.steps is None or not self.steps.has_word:
                     self._wake = asyncio.get_running_loop().create_future()
                     self._alarm.set(self.run)
                     await self._wake
@@ -178,14 +203,34 @@ class Driver:
                 await self._executor.close()
                 if self._snapshots is not None:
                     await self._snapshots.close(self.run)
+            if self.steps is not None:
+                self.steps.over()
 
-    def _has_bodies(self) -> bool:
-        return any(task.phase is Phase.RUNNING for task in self.run.tasks.values())
+    async def _continue(self, continued: RunContinued) -> None:
+        """See to it that the run is there that this one goes on as, and end this one."""
+        successor: Successor = "there"
+        if self._durable is not None:
+            await self._durable.journal.flush()
+            durable = self._durable
+            successor = await create_successor(durable.store, self.run, continued, durable.values.blobs, self._clock)
+        happening = Happening(self._clock.now(), successor=successor)
+        await self._carry_out(decide(self.run, happening, self._code))
+
+    def _is_drained(self) -> bool:
+        return self._draining and not any(task.phase is Phase.RUNNING for task in self.run.tasks.values())
+
+    async def _rest(self) -> None:
+        if self._is_drained():
+            self._stopping = True
+        else:
+            await self._hand_back(WAITS)
 
     def _may_rest(self) -> bool:
         """Say whether there is nothing to do for so long that the run needn't be kept in memory."""
         if rest_of(self.run) != "waiting":
             return False
+        if self.steps is not None and (self._durable is not None or self.run.failures):
+            return False  # the caller has to be heard, and whoever drove it on would know nothing of him
         due_at = self.run.next_alarm()
         if self._durable is None:
             if due_at is None:
@@ -197,6 +242,7 @@ class Driver:
 
     async def _hand_back(self, reason: str) -> None:
         await self._carry_out(hand_back(self.run, SegmentEnded(self._segment.worker, reason), self._code))
+        self.has_handed_back = True
 
     async def _refold(self) -> None:
         if self._durable is not None:
@@ -209,7 +255,12 @@ class Driver:
             return
         self._has_mail = False
         self._deliveries, self._requests = [], []
-        for entry in await self._durable.store.inbox(self.run.run_id):
+        entries = await self._durable.store.inbox(self.run.run_id)
+        # What has been taken up is still there while the commit that takes it out is on its way.
+        self._taken_up.intersection_update([entry.number for entry in entries])
+        for entry in entries:
+            if entry.number in self._taken_up:
+                continue
             if entry.kind in ("pause", "cancel"):
                 self._requests.append(request_in(entry))
             else:
@@ -219,7 +270,8 @@ class Driver:
     def _collected(self) -> list[Result]:
         """Take what has been reported since the last decision."""
         reported = self._executor.results
-        self._executor.results = []
+        taken = len(reported) if self.steps is None else 1  # a caller is shown what follows from each
+        reported, self._executor.results = reported[:taken], reported[taken:]
         results: list[Result] = []
         for report in reported:
             if isinstance(report, Stream):
@@ -238,8 +290,15 @@ class Driver:
         """Decide; where user code raises, discard what was decided and decide again, knowing that it raises."""
         broken: dict[str, Exception] = {}
         while True:
+            hold = self.steps.hold if self.steps is not None else None
             happening = Happening(
-                self._clock.now(), list(results), self._deliveries, self._requests, broken, self._draining
+                self._clock.now(),
+                list(results),
+                self._deliveries,
+                self._requests,
+                broken,
+                hold,
+                is_draining=self._draining,
             )
             try:
                 if taking_over:
@@ -258,10 +317,16 @@ class Driver:
                 if known is None:
                     broken[failed.join] = error
                 else:
-                    results[results.index(known)] = Failed(known.task, known.attempt, describe(error), error)
+                    # What refuses the value may take the failure for one; if it refuses that as well, nothing does.
+                    again = Failed(
+                        known.task, known.attempt, describe(error), error, is_final=isinstance(known, Failed)
+                    )
+                    results[results.index(known)] = again
+                    self._exceptions[known.task] = error
             else:
                 self._deliveries = []
-                self._requests = [request for request in self._requests if request.entry not in decision.consumed]
+                self._taken_up.update(decision.consumed)
+                self._requests = [request for request in self._requests if request.entry not in self._taken_up]
                 return decision
 
     async def _rebuild(self) -> None:
@@ -289,7 +354,8 @@ class Driver:
             opened, closed = self._waits_changed(decision.events)
             beside = NOTHING
             if opened or closed or decision.consumed or leaves:
-                beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in OVER)
+                # Nobody asks for the lease of a run that is over for good; one that has failed can be retried at once.
+                beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
             update = RunUpdate(run.status.value, error, due_at)
             await self._durable.journal.commit(decision.events, update, beside, flush=leaves)
         if self._exceptions:
@@ -297,27 +363,35 @@ class Driver:
         self._act(decision)
         if self._snapshots is not None:
             self._snapshots.consider(self.run)
+        await self._offer()
+
+    async def _offer(self) -> None:
+        """Show what a commit has led to to a caller who steps through the run."""
+        if self.steps is not None:
+            self.steps.done()
+            if self.run.status is Status.RUNNING:
+                await self.steps.look(self.run, self._values, self._exceptions, self._fetch)
 
     def _waits_changed(self, events: Sequence[AnyEvent]) -> tuple[tuple[Wait, ...], tuple[str, ...]]:
         """Return the waits that a decision has opened, or handed on, and those it has ended."""
-        before = set(self._open_waits)
-        touched = self._note_waits(events)
-        if not touched:
+        opened, closed = self._note_waits(events)
+        if not opened and not closed:
             return (), ()
         now = self._clock.now()
-        opened = tuple(wait_of(self.run, self.run.tasks[task], now) for task in touched if task in self._open_waits)
-        return opened, tuple(task for task in touched if task in before and task not in self._open_waits)
+        return tuple(wait_of(self.run, self.run.tasks[task], now) for task in opened), tuple(closed)
 
-    def _note_waits(self, events: Sequence[AnyEvent]) -> list[str]:
-        """Note which tasks wait now; return those whose waits have changed."""
-        touched = waits_touched(events, self._open_waits)
-        for task_id in touched:
+    def _note_waits(self, events: Sequence[AnyEvent]) -> tuple[list[str], list[str]]:
+        """Note which tasks wait now; return those whose waits have begun or changed, and those whose waits have ended."""
+        opened, closed = [], []
+        for task_id in waits_touched(events, self._open_waits):
             task = self.run.tasks.get(task_id)
             if task is not None and task.phase is Phase.WAITING:
                 self._open_waits.add(task_id)
-            else:
-                self._open_waits.discard(task_id)
-        return touched
+                opened.append(task_id)
+            elif task_id in self._open_waits:
+                self._open_waits.remove(task_id)
+                closed.append(task_id)
+        return opened, closed
 
     def _act(self, decision: Decision) -> None:
         if decision.stopped:

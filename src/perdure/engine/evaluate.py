@@ -13,10 +13,24 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from perdure.engine.context import EntryContext
 from perdure.engine.values import Values
 from perdure.errors import GraphRuntimeError
 from perdure.events import Items, Route
-from perdure.graph.flow import Choose, Enter, Flow, Leaf, Pick, Split, Spread, Transform, flows_within, needs_value
+from perdure.graph.conditions import Condition
+from perdure.graph.flow import (
+    Choose,
+    Enter,
+    Flow,
+    Leaf,
+    Pick,
+    Split,
+    Spread,
+    Transform,
+    flows_within,
+    needs_value,
+    subflows,
+)
 from perdure.graph.graph import Graph
 from perdure.graph.plan import NodeKind
 from perdure.graph.router import Send
@@ -29,6 +43,11 @@ _DEEPEST = 1000
 
 class Context(Protocol):
     """What a transform is given, and how it is made for the next one."""
+
+    @property
+    def state(self) -> Any:
+        """The state of the run."""
+        ...
 
     def with_inputs(self, inputs: Any) -> Any:
         """Return the same context with other inputs."""
@@ -60,7 +79,18 @@ class Flows:
         self._matches = graph.matches
         self._static: dict[int, bool] = {}
         self.is_static = {id_: self._decides_nothing(node.flow) for id_, node in self._nodes.items()}
-        self.needs_output = {id_: node.flow is None or needs_value(node.flow) for id_, node in self._nodes.items()}
+        self.needs_output = {id_: self._needs_output(node.flow, frozenset()) for id_, node in self._nodes.items()}
+
+    def _needs_output(self, flow: Flow | None, through: frozenset[str]) -> bool:
+        """Say whether a value itself travels on, also through decisions, and not only what is made of it on its way."""
+        if flow is None or not needs_value(flow):
+            return flow is None
+        return any(
+            flow_through is None
+            or (leaf.target not in through and self._needs_output(flow_through, through | {leaf.target}))
+            for leaf in _leaves_with_the_value(flow)
+            for flow_through in (self._flow_through(leaf),)
+        )
 
     def _decides_nothing(self, flow: Flow | None) -> bool:
         """Say whether a flow is only edges and broadcasts."""
@@ -116,6 +146,16 @@ class Flows:
             await evaluation.follow(flow, value, node, 0)
         return evaluation.outcome()
 
+    async def evaluate_arrival(self, target: str, value: Any, context: Context, values: Values) -> Evaluated:
+        """Decide the ways on of a value that is put at a node: through a decision, or into a group.
+
+        Raises:
+            Exception: as for :meth:`evaluate`.
+        """
+        evaluation = _Evaluation(self, target, context, values)
+        await evaluation.follow(Leaf(target), value, "", 0)
+        return evaluation.outcome()
+
     async def evaluate_item(self, spread: Spread, item: Any, by: str, context: Context, values: Values) -> Route | None:
         """Decide the way of one item of a stream behind its map."""
         if self._decides_nothing(spread.then):
@@ -123,6 +163,15 @@ class Flows:
         evaluation = _Evaluation(self, spread.fork, context, values, inner=True)
         await evaluation.follow(spread.then, item, by, 0)
         return evaluation.route() or Route()
+
+
+def _leaves_with_the_value(flow: Flow) -> list[Leaf]:
+    """Return where the value itself arrives."""
+    if isinstance(flow, Leaf):
+        return [flow]
+    if isinstance(flow, Transform | Spread):
+        return []
+    return [leaf for part in subflows(flow) for leaf in _leaves_with_the_value(part)]
 
 
 _known: WeakKeyDictionary[Graph[Any, Any, Any, Any], Flows] = WeakKeyDictionary()
@@ -182,10 +231,23 @@ class _Evaluation:
         elif isinstance(flow, Spread):
             await self._spread(flow, value, by, depth)
         elif isinstance(flow, Enter):
-            if flow.has_state:
-                begun = self._flows._transforms[flow.slot](self._context.with_inputs(value))
-                self._recorded.append(self._values.record("", begun))
+            await self._enter(flow, value, by, depth)
+
+    async def _enter(self, flow: Enter, value: Any, by: str, depth: int) -> None:
+        """Go into a subgraph; what follows at once works on the state that begins there, before it is recorded."""
+        if not flow.has_state:
             await self.follow(flow.then, value, by, depth + 1)
+            return
+        outer = self._context
+        begun = self._flows._transforms[flow.slot](outer.with_inputs(value))
+        place = len(self._recorded)
+        self._recorded.append(None)
+        self._context = EntryContext(outer.with_inputs(value), begun, value)
+        try:
+            await self.follow(flow.then, value, by, depth + 1)
+        finally:
+            self._context = outer
+        self._recorded[place] = self._values.record("", begun)
 
     def _transformed(self, flow: Transform, value: Any) -> Any:
         changed = self._flows._transforms[flow.slot](self._context.with_inputs(value))
@@ -218,13 +280,14 @@ class _Evaluation:
 
     async def _choose(self, decision: str, flow: Choose, value: Any, by: str, depth: int) -> None:
         for place, branch in enumerate(flow.branches):
-            if self._flows._matches[branch.slot](value):
+            test = self._flows._matches[branch.slot]
+            if test.holds(self._context, value) if isinstance(test, Condition) else test(value):
                 self._chosen.append(place)
                 await self.follow(branch.then, value, by, depth + 1)
                 return
         raise GraphRuntimeError(
             f"decision {decision!r}: no branch takes {value!r:.100} of type {type(value).__name__}; add a branch for it, "
-            "or a last one that takes everything: .branch(g.match(object).to(…))"
+            "or a last one that takes everything: .branch(g.match(object).to(…)), in JSON an edge without a condition"
         )
 
     async def _spread(self, flow: Spread, value: Any, by: str, depth: int) -> None:
@@ -254,6 +317,11 @@ class _Evaluation:
         return Items(len(items), recorded, tuple(routes) if routes is not None else None)
 
     def _feed(self, flow: Spread, value: Any, by: str) -> None:
+        if isinstance(self._context, EntryContext) and self._flows.calls_user_code(flow.then):
+            raise GraphRuntimeError(
+                f"node {self._node!r} gives a stream into a subgraph that maps it at once, with a transform or a decision "
+                "behind the map: put a step before the map, inside the subgraph"
+            )
         if self._stream is not None and self._stream is not value:
             raise GraphRuntimeError(
                 f"node {self._node!r} gives two different streams to map: give out one, and transform its items in steps"

@@ -23,25 +23,29 @@ from typing import Any, cast
 
 import structlog
 
-from perdure.codec.codec import BlobMissing
+from perdure.codec.codec import BlobMissing, Written
 from perdure.engine.bodies import Bodies
 from perdure.engine.clock import Clock
 from perdure.engine.context import AttemptContext, current_attempt
 from perdure.engine.evaluate import Evaluated, Flows
+from perdure.engine.observing import Observed
 from perdure.engine.streams import Stream
 from perdure.engine.values import Values
 from perdure.engine.waiting import parked
 from perdure.errors import GraphRuntimeError
+from perdure.graph.continuation import ContinuedAsNew, successor_id
 from perdure.graph.graph import Graph
 from perdure.graph.plan import NodeKind
 from perdure.graph.router import Router
 from perdure.graph.step import Step
 from perdure.graph.wait import Wait
+from perdure.ids import checked_identifier
 from perdure.kernel.apply import PASSING
 from perdure.kernel.describe import describe
-from perdure.kernel.results import Failed, Result, Streaming, Succeeded
+from perdure.kernel.results import Continued, Failed, Result, Streaming, Succeeded
 from perdure.kernel.run import Instance, Run, Task
 from perdure.kernel.state.committed import Transaction
+from perdure.kernel.state.tree import freeze, thaw
 
 SLICE = 128
 SLICE_S = 0.002
@@ -82,6 +86,7 @@ class Executor:
         pools: Mapping[str, Pool],
         wake: Callable[[], None],
         fetch: Callable[[str], Awaitable[None]],
+        observed: Observed | None = None,
     ) -> None:
         self.run = run
         self.results: list[Result | Stream] = []
@@ -91,7 +96,8 @@ class Executor:
         self._values = values
         self._clock = clock
         self._monotonic = clock.monotonic
-        self._bodies = Bodies(pools, self._room_again)
+        self._observed = observed
+        self._bodies = Bodies(pools, self._room_again, observed)
         self._held: list[Task] = []
         self._wake = wake
         self._fetch = fetch
@@ -219,6 +225,7 @@ class Executor:
         """Run one body and report what comes of it."""
         attempt = task.attempt
         result: Result | None
+        entered = self._observed.enter(task.id, attempt) if self._observed is not None else None
         try:
             result = await self._body(task, cell)
         except asyncio.CancelledError as error:
@@ -226,16 +233,31 @@ class Executor:
                 result = None
             else:
                 result = self._failed(task, attempt, error)
+        except ContinuedAsNew as continued:
+            result = self._continued(task, attempt, continued)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
             result = self._failed(task, attempt, error)
         finally:
             self._streams.pop(task.id, None)
+            if self._observed is not None:
+                self._observed.leave(entered)
         if self._stopping:
             self._stopping.discard((task.id, attempt))
         if result is not None:
             self.report(result)
+
+    def _continued(self, task: Task, attempt: int, continued: ContinuedAsNew) -> Result:
+        """Return what a step wants the run to go on as; if that can't be stored, the attempt has failed."""
+        try:
+            inputs = self._values.record("__start__", continued.inputs)
+            state = self._values.record_state(thaw(freeze(continued.state)))
+            state = state.raw if isinstance(state, Written) else state
+            successor = checked_identifier("run id", successor_id(self.run.run_id))
+        except Exception as error:
+            return self._failed(task, attempt, error)
+        return Continued(task.id, attempt, successor, inputs, state)
 
     def _failed(self, task: Task, attempt: int, error: BaseException) -> Failed:
         """Return a failure, with when its step wants to be tried again."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from perdure.engine.driven import Driven
+from perdure.engine.history import Recorded
+from perdure.engine.standstill import Explanation
 from perdure.engine.waiting import Waiting
 from perdure.kernel.state.tree import thaw
 from perdure.kernel.status import OVER, Status
@@ -28,6 +31,7 @@ class RunHandle(Generic[OutputT]):
         self._engine = engine
         self._run_id = run_id
         self._driven = driven
+        self._was_driven = driven is not None
 
     @property
     def run_id(self) -> str:
@@ -37,7 +41,7 @@ class RunHandle(Generic[OutputT]):
     @property
     def is_driven_here(self) -> bool:
         """Whether this process drives the run, or has driven it since this handle was made."""
-        return self._driven is not None
+        return self._was_driven or self._engine.driven(self._run_id) is not None
 
     async def info(self) -> RunInfo:
         """Return what the store knows of the run.
@@ -52,7 +56,7 @@ class RunHandle(Generic[OutputT]):
         return Status((await self.info()).status)
 
     async def result(self) -> OutputT:
-        """Wait for the end of the run and return its output.
+        """Wait for the end of the run and return its output; if it goes on as a new run, that of the last one.
 
         Cancelling the wait doesn't cancel the run.
 
@@ -77,16 +81,25 @@ class RunHandle(Generic[OutputT]):
         """
         await self._come_to(_STILL)
         if self._driven is not None and self._driven.is_complete:
-            return self._driven.outputs()
-        return await self._engine.recorded_outputs(await self.info())
+            continued = self._driven.driver.run.successor
+            if continued is None:
+                return self._driven.outputs()
+            return await self._engine.attach(continued.successor).outputs()
+        info = await self.info()
+        successor = await self._engine.successor_of(info)
+        if successor:
+            return await self._engine.attach(successor).outputs()
+        return await self._engine.recorded_outputs(info)
 
     async def until_waiting(self) -> Sequence[Waiting]:
         """Wait until all that is left to do in the run is to wait, or until it is over; return what it waits for.
 
         Raises:
-            Exception: as for :meth:`result`, if the run has failed.
+            Exception: as for :meth:`result`, if the run has failed, was cancelled, or stands still.
         """
         status = await self._come_to(_STILL | {Status.WAITING})
+        if status not in (Status.WAITING, Status.COMPLETED):
+            await self._engine.recorded_outputs(await self.info())
         return await self.waiting() if status is Status.WAITING else []
 
     async def _come_to(self, statuses: frozenset[Status]) -> Status:
@@ -94,17 +107,39 @@ class RunHandle(Generic[OutputT]):
         while True:
             driven = self._engine.driven(self._run_id) or self._driven
             if driven is not None:
-                self._driven = driven
+                self._driven, self._was_driven = driven, True
                 await asyncio.shield(driven.over)
                 driven.raise_error()
                 if driven.is_complete:
                     return Status.COMPLETED
-                if not self._engine.is_open:
-                    await self._engine.change_of(self._run_id)  # there is none to come, and it says so
-            status = await self.status()
-            if status in statuses:
+                self._driven = driven = (
+                    None  # from here on the log knows more, and a run that waits isn't kept in memory
+                )
+                if not self._engine.is_open:  # no change is to come, and that is what it says
+                    await self._engine.changed(self._run_id, self._engine.change_of(self._run_id))
+            change = self._engine.change_of(self._run_id)
+            info = await self.info()
+            status = Status(info.status)
+            if status in statuses and not (status is Status.WAITING and self._engine.is_woken(info)):
                 return status
-            self._driven = self._engine.driven(self._run_id) or await self._engine.change_of(self._run_id)
+            self._driven = self._engine.driven(self._run_id) or await self._engine.changed(self._run_id, change)
+
+    async def events(self, from_seq: int = 0) -> AsyncIterator[Recorded]:
+        """Yield the events of the run, those in its log and then those to come, until it is over.
+
+        They come at the pace at which they are asked for; the run doesn't wait for that.
+
+        Args:
+            from_seq: the seq to begin with; one more than the last that was seen goes on from there.
+
+        Raises:
+            RunNotFound: the run is gone.
+            StoreCorrupt: its log isn't what was written.
+            RunInterrupted: the engine was closed, and the run isn't over.
+        """
+        async with aclosing(self._engine.follow(await self.info(), from_seq)) as followed:
+            async for recorded in followed:
+                yield recorded
 
     # --- from outside ---
 
@@ -144,14 +179,19 @@ class RunHandle(Generic[OutputT]):
         """
         await self._engine.cancel(self._run_id, by=by, reason=reason)
 
+    async def explain(self, *, limit: int = 20) -> Explanation:
+        """Return every reason for which the run makes no progress; see :meth:`Engine.explain`."""
+        return await self._engine.explain(self._run_id, limit=limit)
+
     async def state(self) -> Any:
         """Return a copy of the run's committed state."""
         return thaw(await self.committed_state())
 
     async def committed_state(self) -> Any:
         """Return the run's committed state, as a tree."""
-        if self._driven is not None:
-            return self._driven.driver.run.state.tree
+        driven = self._engine.driven(self._run_id) or self._driven
+        if driven is not None and not driven.driver.has_handed_back:
+            return driven.driver.run.state.tree
         return await self._engine.committed_state(self._run_id)
 
     def __repr__(self) -> str:

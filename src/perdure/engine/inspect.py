@@ -7,19 +7,18 @@ A plan, the structure of a graph as plain data, is stored beside the runs. With 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
 from perdure.codec.codec import BlobMissing
 from perdure.codec.refusal import Refusal
-from perdure.engine.history import Recorded, read_history
+from perdure.engine.history import read_history
 from perdure.engine.recovery import blobs_of
 from perdure.engine.results import recorded_value
 from perdure.engine.untyped import NoValues, UntypedValues, shown
 from perdure.errors import CodecError, GraphRuntimeError, RunNotFound, StoreCorrupt
-from perdure.events import ErrorInfo, ForkOpened, RunCompleted, RunFailed, RunStarted, SegmentStarted, Value
+from perdure.events import ErrorInfo, RunCompleted, RunFailed, RunStarted, SegmentStarted, Value
 from perdure.graph.plan import Plan
 from perdure.kernel.apply import apply, check_complete
 from perdure.kernel.run import AFTER, Reading, Run, shown_path
@@ -168,7 +167,7 @@ async def _folded(store: Store, info: RunInfo, plan: Plan, values: UntypedValues
             inspection.segments.append(Segment(event.worker, event.version, recorded.seq, recorded.ts))
         elif isinstance(event, RunStarted):
             inspection.inputs = await _shown(store, info, values, event.inputs)
-        elif isinstance(event, RunCompleted):
+        elif isinstance(event, RunCompleted) and event.outputs:
             output = await recorded_value(store, info, event.outputs[0])
             inspection.result = await _shown(store, info, values, output)
         elif isinstance(event, RunFailed):
@@ -183,28 +182,3 @@ async def _shown(store: Store, info: RunInfo, values: UntypedValues, value: Valu
             return shown(values.value(value))
         except BlobMissing as missing:
             values.blobs.add(missing.digest, await store.blob(info.run_id, missing.digest))
-
-
-async def read_with_paths(store: Store, info: RunInfo) -> AsyncIterator[tuple[Recorded, str]]:
-    """Yield the events of a run, each with the path of the task or the fork it is about, or an empty text.
-
-    Raises:
-        StoreCorrupt: a row isn't what was written.
-        GraphRuntimeError: an event is of a kind this version doesn't know.
-    """
-    run: Run | None = Run(await stored_plan(store, info), info.run_id, NoValues())
-    paths: dict[str, str] = {}
-    async for recorded in read_history(store, info):
-        event = recorded.event
-        task_id: str = getattr(event, "task", "")
-        if run is not None:
-            task = run.tasks.get(task_id)
-            if task is not None and task_id not in paths:
-                paths[task_id] = task.shown_path
-            try:
-                apply(run, event)
-            except GraphRuntimeError:
-                run = None  # events of another graph: they can be listed, but not placed
-        if isinstance(event, ForkOpened):
-            paths[event.instance] = f"{event.fork} behind {paths.get(task_id, task_id)}"
-        yield recorded, paths.get(task_id or getattr(event, "instance", ""), "")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from perdure.codec.codec import Blobs, encoded_events
 from perdure.engine.clock import Clock
+from perdure.engine.observing import Observed
 from perdure.errors import StoreError
 from perdure.events import AnyEvent, Durability
 from perdure.store.chain import chained
@@ -51,6 +52,10 @@ class Beside(msgspec.Struct, frozen=True):
 NOTHING = Beside()
 
 
+def _to_nobody(run_id: str, rows: Sequence[Row]) -> None:
+    """Tell nobody."""
+
+
 class Journal:
     """Writes the events of one run under one lease.
 
@@ -69,8 +74,11 @@ class Journal:
         clock: Clock,
         blobs: Blobs,
         durability: Durability,
+        publish: Callable[[str, Sequence[Row]], None] = _to_nobody,
+        observed: Observed | None = None,
     ) -> None:
         self._store = store
+        self._publish = publish
         self._run_id = run_id
         self.epoch = epoch
         self.fingerprint: str | None = None
@@ -82,6 +90,8 @@ class Journal:
         self._backlog_events = 0
         self._writing: asyncio.Task[None] | None = None
         self._failed: StoreError | None = None
+        self.observed = observed
+        self._untold: deque[tuple[Sequence[AnyEvent], int, int]] = deque()
 
     def rows(self, events: Sequence[AnyEvent]) -> tuple[Row, ...]:
         """Return the rows for a commit, and count the position on.
@@ -132,8 +142,14 @@ class Journal:
         )
         self._blobs.save()
         if self._durability == "sync":
+            began = self._clock.monotonic()
             await self._store.append(append)
+            self._publish(self._run_id, rows)
+            if self.observed is not None:
+                self.observed.committed(events, after + 1, rows[0].ts, self._clock.monotonic() - began)
             return
+        if self.observed is not None:
+            self._untold.append((events, after + 1, rows[0].ts))
         self._backlog.append(append)
         self._backlog_events += len(events)
         if self._durability == "async" and (self._writing is None or self._writing.done()):
@@ -165,6 +181,8 @@ class Journal:
             waiting = list(self._backlog)
             self._backlog.clear()
             self._backlog_events = 0
+            began, untold = self._clock.monotonic(), list(self._untold)
+            self._untold.clear()
             blobs: dict[str, bytes] = {}
             for append in waiting:
                 blobs.update(append.blobs)
@@ -188,6 +206,14 @@ class Journal:
                 await self._store.append(merged)
             except StoreError as error:
                 self._failed = error
+            else:
+                self._publish(self._run_id, rows)
+                self._tell(untold, self._clock.monotonic() - began)
+
+    def _tell(self, untold: Sequence[tuple[Sequence[AnyEvent], int, int]], took_s: float) -> None:
+        for events, first, ts in untold:
+            assert self.observed is not None
+            self.observed.committed(events, first, ts, took_s)
 
 
 def _stays(task: str, opened_in: Append, appends: Sequence[Append]) -> bool:

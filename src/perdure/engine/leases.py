@@ -23,6 +23,9 @@ LEASE_S = 15.0
 
 LOOKS_PER_FENCE = 5
 
+CLAIM_PAGE = 100
+"""How many runs are taken at a time."""
+
 
 class _Held(msgspec.Struct):
     epoch: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor as Pool
+from contextlib import asynccontextmanager
 from os import PathLike
 from typing import Any
 
@@ -14,8 +15,9 @@ from perdure.engine.clock import SystemClock
 from perdure.engine.code import UserCode
 from perdure.engine.driven import noted
 from perdure.engine.driver import Driver
-from perdure.engine.engine import Engine, new_run_id
+from perdure.engine.engine import Engine, made_up_id
 from perdure.engine.evaluate import flows_of
+from perdure.engine.iterating import iterate_in_memory
 from perdure.engine.registered import new_run
 from perdure.engine.values import PlainValues
 from perdure.errors import GraphSetupError, NoResult
@@ -24,6 +26,7 @@ from perdure.graph.graph import Graph
 from perdure.graph.runtime import Until, provide
 from perdure.ids import checked_identifier
 from perdure.kernel.decide import start
+from perdure.kernel.run import Run
 from perdure.kernel.state.restore import restore
 from perdure.kernel.status import Status
 from perdure.store.port import Store
@@ -55,18 +58,66 @@ class LocalRuntime:
             checked_identifier("run id", run_id)
         if store is None:
             check_executors(graph, executors or {})
-            return await _run_in_memory(graph, state, deps, inputs, run_id or new_run_id(), executors or {})
+            return await _run_in_memory(graph, state, deps, inputs, run_id or made_up_id(), executors or {})
         engine = Engine.open(store, recover=False, durability=durability, executors=executors)
         return await _run_on_store(engine, graph, state, deps, inputs, run_id, until)
+
+    @asynccontextmanager
+    async def iter(
+        self,
+        graph: Graph[Any, Any, Any, Any],
+        /,
+        *,
+        state: Any,
+        deps: Any,
+        inputs: Any,
+        store: str | PathLike[str] | Store | None,
+        run_id: str | None,
+        durability: Durability,
+        executors: Mapping[str, Pool] | None,
+    ) -> AsyncIterator[Any]:
+        """Step through a run of a graph."""
+        given: dict[str, Any] = {"state": state, "deps": deps, "inputs": inputs}
+        if run_id is not None:
+            checked_identifier("run id", run_id)
+        if store is None:
+            pools = executors or {}
+            check_executors(graph, pools)
+            async with iterate_in_memory(graph, run_id=run_id or made_up_id(), pools=pools, **given) as run:
+                yield run
+            return
+        opened = Engine.open(store, recover=False, durability=durability, executors=executors)
+        async with opened as engine, engine.iter(graph, run_id=run_id, **given) as run:
+            yield run
 
 
 async def _run_in_memory(
     graph: Graph[Any, Any, Any, Any], state: Any, deps: Any, inputs: Any, run_id: str, pools: Mapping[str, Pool]
 ) -> Any:
+    given, started = inputs, state
+    while True:
+        run, values = await _run_once_in_memory(graph, (started, state), deps, given, run_id, pools)
+        if run.successor is None:
+            break
+        run_id, given, started = run.successor.successor, run.successor.inputs, run.successor.state
+    value, _ = run.ends[0]
+    return values.load(value)
+
+
+async def _run_once_in_memory(
+    graph: Graph[Any, Any, Any, Any],
+    states: tuple[Any, Any],
+    deps: Any,
+    inputs: Any,
+    run_id: str,
+    pools: Mapping[str, Pool],
+) -> tuple[Run, PlainValues]:
+    """Run a graph until it ends, or goes on as a new run; ``states`` are what it starts from, and what is to hold the last."""
+    started_from, state = states
     values, flows = PlainValues(), flows_of(graph)
     run = new_run(graph, run_id, values)
     code = UserCode(graph, flows, values, run_id, deps)
-    started = RunStarted(graph.name, graph.fingerprint, inputs, "", state)
+    started = RunStarted(graph.name, graph.fingerprint, inputs, "", started_from)
     clock = SystemClock()
     start(run, started, None, clock.now(), code)
     driver = Driver(run, graph, flows, values, deps, SegmentStarted("memory", ""), clock, None, pools)
@@ -83,8 +134,7 @@ async def _run_in_memory(
         raise noted(driver.exception, run)
     if run.status is not Status.COMPLETED:
         raise NoResult(f"run {run_id!r} has stopped without a result", run_id=run_id)
-    value, _ = run.ends[0]
-    return values.load(value)
+    return driver.run, values
 
 
 async def _run_on_store(

@@ -21,6 +21,9 @@ from perdure.store.port import Row, RunInfo, Store
 
 PAGE = 512
 
+SHORT = 32
+"""A log of so few events is folded sooner than a snapshot of it is looked for."""
+
 
 async def rebuild(store: Store, info: RunInfo, run: Run, blobs: Blobs) -> Position:
     """Fold a run's log into a run that has nothing applied yet; return where the log stands.
@@ -31,8 +34,9 @@ async def rebuild(store: Store, info: RunInfo, run: Run, blobs: Blobs) -> Positi
         StoreCorrupt: a row isn't what was written.
         GraphRuntimeError: an event doesn't fit the graph, or is of a kind this version doesn't know.
     """
-    position = await restored(store, info, run) or Position(0, chain_start(info.run_id, info.graph), 0)
-    while True:
+    position = await restored(store, info, run) if info.last_seq > SHORT else None
+    position = position or Position(0, chain_start(info.run_id, info.graph), 0)
+    while position.seq < info.last_seq:
         rows = await store.read(info.run_id, position.seq, PAGE)
         if not rows:
             break

@@ -22,6 +22,7 @@ from perdure.events import (
     decode_events,
 )
 from perdure.kernel.run import Ref
+from perdure.kernel.status import Status
 from perdure.store.port import RunInfo, Store
 
 
@@ -31,6 +32,14 @@ async def recorded_outputs(store: Store, info: RunInfo, values: CodedValues) -> 
     if not isinstance(completed, RunCompleted):
         raise StoreCorrupt(f"run {info.run_id!r} is completed, and its last event isn't", location=store.location)
     return [await _value_of(store, info, values, output) for output in completed.outputs]
+
+
+async def recorded_successor(store: Store, info: RunInfo) -> str:
+    """Return the id of the run that a completed one goes on as, or an empty text."""
+    if info.status != Status.COMPLETED:
+        return ""
+    completed = await _event_at(store, info, info.last_seq)
+    return completed.successor if isinstance(completed, RunCompleted) else ""
 
 
 async def _value_of(store: Store, info: RunInfo, values: CodedValues, output: Output) -> Any:

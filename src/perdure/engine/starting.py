@@ -15,6 +15,7 @@ from perdure.engine.code import UserCode
 from perdure.engine.driver import first_waits
 from perdure.engine.journal import Journal, Position
 from perdure.engine.registered import Registered, new_run
+from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.worker import Worker
 from perdure.errors import GraphSetupError
@@ -24,6 +25,7 @@ from perdure.ids import START_TASK
 from perdure.kernel.decide import Happening, start, take_over
 from perdure.kernel.deciding import ArrivalFailed, Decision
 from perdure.kernel.run import Run
+from perdure.kernel.status import Status
 from perdure.store.chain import chain_start
 from perdure.store.port import NewRun, RunInfo, RunUpdate
 
@@ -39,6 +41,16 @@ class Starting(msgspec.Struct, frozen=True):
     durability: Durability
     deadline: int | None = None
     tags: dict[str, str] = {}
+    is_given: bool = False
+    """Whether the dependencies are this run's own."""
+    origin: str = ""
+    """The run it was forked from, or goes on from."""
+    is_driven: bool = True
+    """Whether the run is driven here; else it is created for whoever takes it."""
+    steps: Steps | None = None
+    """Where the driver meets a caller who steps through the run, if there is one."""
+    trace: str = ""
+    in_trace: bool = False
 
 
 async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
@@ -67,11 +79,25 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         durability=starting.durability,
         deadline=starting.deadline,
         tags=starting.tags,
+        origin=starting.origin,
+        trace=starting.trace,
+        in_trace=starting.in_trace,
     )
-    run_id = starting.run_id
-    run, decision, drives = _first_decision(worker, mine, starting, values, started)
+    run_id, is_driven = starting.run_id, starting.is_driven and worker.drives
+    run, decision, is_ahead = _first_decision(worker, mine, starting, values, started)
     position = Position(0, chain_start(run_id, graph.name), 0)
-    journal = Journal(worker.store, run_id, worker.epoch, position, worker.clock, values.blobs, starting.durability)
+    observed = worker.observing.run(run_id, graph.plan, worker.epoch) if worker.observing is not None else None
+    journal = Journal(
+        worker.store,
+        run_id,
+        worker.epoch,
+        position,
+        worker.clock,
+        values.blobs,
+        starting.durability,
+        worker.publisher.publish,
+        observed,
+    )
     rows = journal.rows(decision.events)
     new = NewRun(
         run_id=run_id,
@@ -83,16 +109,24 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         rows=rows,
         update=RunUpdate(run.status.value),
         blobs=dict(values.blobs.unsaved),
-        owner=worker.owner if worker.drives else None,
-        lease_until=worker.leases.until() if worker.drives else 0,
+        owner=worker.owner if run.status is not Status.FAILED and is_driven else None,
+        lease_until=worker.leases.until() if is_driven else 0,
         opened=first_waits(run, decision.events, rows[0].ts),
+        tags=starting.tags,
     )
     began = worker.clock.monotonic()
     info, created = await worker.store.create(new)
-    if created and worker.drives:
+    if created:
         values.blobs.save()
-        worker.leases.add(run_id, journal.epoch, began)
-        worker.drive(run, mine, values, journal, starting.deps, decision if drives else None)
+        worker.publisher.publish(run_id, rows)
+        if worker.observing is not None and observed is not None:
+            worker.observing.met(run_id, started)
+            observed.committed(decision.events, 1, rows[0].ts, worker.clock.monotonic() - began)
+        if is_driven:
+            worker.leases.add(run_id, journal.epoch, began)
+            first = decision if is_ahead else None
+            given = starting.is_given
+            worker.drive(run, mine, values, journal, starting.deps, first, is_given=given, steps=starting.steps)
     return info, digest, created
 
 
@@ -110,7 +144,7 @@ def _first_decision(
 ) -> tuple[Run, Decision, bool]:
     """Decide on a new run, as far as possible in one commit; say whether that includes the first tasks."""
     graph = mine.graph
-    for ahead in (worker.drives, False):
+    for ahead in (starting.is_driven and worker.drives, False):
         run = new_run(graph, starting.run_id, values)
         code = UserCode(graph, mine.flows, values, starting.run_id, starting.deps)
         now = worker.clock.now()
@@ -118,7 +152,12 @@ def _first_decision(
         if not ahead:
             break
         try:
-            first = take_over(run, worker.segment(graph), Happening(now), code)
+            first = take_over(
+                run,
+                worker.segment(graph),
+                Happening(now, hold=starting.steps.hold if starting.steps is not None else None),
+                code,
+            )
         except (ArrivalFailed, BlobMissing):
             continue
         decision.events += first.events

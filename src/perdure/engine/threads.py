@@ -1,8 +1,9 @@
 """Threads for steps that aren't async.
 
 They are daemons: a body that hangs can be left to itself, and doesn't keep the interpreter from exiting. (The threads of
-``concurrent.futures`` and of anyio are waited for.) A thread that is idle is used again; there are never more than a
-limit, and bodies beyond it wait their turn.
+``concurrent.futures`` and of anyio are waited for.) A thread that is idle is used again. There are never more than a limit
+at work that somebody waits for; bodies beyond it wait their turn. A thread that was left to itself doesn't count, so that a
+few bodies that hang don't keep all others from running; it ends when it returns.
 """
 
 from __future__ import annotations
@@ -16,7 +17,30 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-MAX_THREADS = min(32, (os.cpu_count() or 1) + 4)
+MAX_THREADS = max(32, (os.cpu_count() or 1) + 4)
+
+
+class _Call:
+    """A function to be called in a thread, and what its caller wants to hear of it, in the event loop."""
+
+    def __init__(
+        self,
+        function: Callable[[], Any],
+        begun: Callable[[], None] | None,
+        returned: Callable[[], None] | None,
+    ) -> None:
+        context = contextvars.copy_context()
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.function: Callable[[], Any] = lambda: context.run(function)
+        self.begun = begun
+        self.returned = returned
+        self.is_running = False
+        self.is_left = False
+
+    def tell(self, callback: Callable[..., None], *args: Any) -> None:
+        """Call something in the loop of the caller; once that is closed, nobody waits any more."""
+        with suppress(RuntimeError):
+            self.future.get_loop().call_soon_threadsafe(callback, *args)
 
 
 class Threads:
@@ -25,27 +49,53 @@ class Threads:
     def __init__(self, limit: int = MAX_THREADS) -> None:
         self._limit = limit
         self._lock = threading.Condition()
-        self._work: deque[tuple[asyncio.Future[Any], Callable[[], Any], Callable[[], None] | None]] = deque()
+        self._work: deque[_Call] = deque()
         self._count = 0
         self._idle = 0
 
-    def submit(self, function: Callable[[], Any], returned: Callable[[], None] | None = None) -> asyncio.Future[Any]:
-        """Run a function in a thread, with the caller's context variables; cancelling the future lets the thread be.
+    def submit(
+        self,
+        function: Callable[[], Any],
+        *,
+        begun: Callable[[], None] | None = None,
+        returned: Callable[[], None] | None = None,
+    ) -> asyncio.Future[Any]:
+        """Run a function in a thread, with the caller's context variables.
+
+        Cancelling the future lets the thread be; a function that hasn't begun by then never does.
 
         Args:
             function: the function.
+            begun: what is called in the event loop when it has begun.
             returned: what is called in the event loop when it has returned, whether anybody still waits for it or not.
         """
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        context = contextvars.copy_context()
+        call = _Call(function, begun, returned)
+        call.future.add_done_callback(lambda done: self._leave(call) if done.cancelled() else None)
         with self._lock:
-            self._work.append((future, lambda: context.run(function), returned))
-            if self._idle:
-                self._lock.notify()
-            elif self._count < self._limit:
-                self._count += 1
-                threading.Thread(target=self._run, name="perdure-step", daemon=True).start()
-        return future
+            self._work.append(call)
+            self._see_to_it()
+        return call.future
+
+    def _see_to_it(self) -> None:
+        """Find a thread for what there is to do; the lock is held."""
+        if self._idle >= len(self._work):
+            self._lock.notify()
+        elif self._count < self._limit:
+            self._count += 1
+            threading.Thread(target=self._run, name="perdure-step", daemon=True).start()
+
+    def _leave(self, call: _Call) -> None:
+        """Leave a call to itself that nobody waits for any more."""
+        with self._lock:
+            if call.is_running:
+                call.is_left = True
+                self._count -= 1
+                if self._work:
+                    self._see_to_it()
+            elif call in self._work:
+                self._work.remove(call)
+                if call.returned is not None:
+                    call.tell(call.returned)
 
     def _run(self) -> None:
         while True:
@@ -54,28 +104,34 @@ class Threads:
                     self._idle += 1
                     self._lock.wait()
                     self._idle -= 1
-                future, function, returned = self._work.popleft()
+                call = self._work.popleft()
+                call.is_running = True
+            if call.begun is not None:
+                call.tell(call.begun)
             try:
-                result, error = function(), None
+                result, error = call.function(), None
             except BaseException as raised:
                 result, error = None, raised
-            with suppress(RuntimeError):  # the loop may be closed meanwhile; then nobody waits any more
-                future.get_loop().call_soon_threadsafe(_settle, future, result, error, returned)
+            with self._lock:
+                call.is_running = False
+                is_left = call.is_left
+            call.tell(_settle, call, result, error)
+            if is_left:
+                return
+            del call, result, error
 
 
-def _settle(
-    future: asyncio.Future[Any], result: Any, error: BaseException | None, returned: Callable[[], None] | None
-) -> None:
-    if returned is not None:
-        returned()
-    if future.done():
+def _settle(call: _Call, result: Any, error: BaseException | None) -> None:
+    if call.returned is not None:
+        call.returned()
+    if call.future.done():
         return
     if isinstance(error, StopIteration):
         error = RuntimeError("a step raised StopIteration")
     if error is not None:
-        future.set_exception(error)
+        call.future.set_exception(error)
     else:
-        future.set_result(result)
+        call.future.set_result(result)
 
 
 threads = Threads()

@@ -51,6 +51,10 @@ class Values(Protocol):
         """Return a recorded value for a task to have."""
         ...
 
+    def copies(self, sources: Sequence[Source]) -> list[Any]:
+        """Return recorded values for somebody to look at, of which tasks have copies of their own."""
+        ...
+
     def state(self, value: Value) -> Any:
         """Return a recorded initial state."""
         ...
@@ -99,6 +103,10 @@ class PlainValues:
         if type(source) is Item:
             return source.chunk.items.values[source.offset]
         return source.value  # type: ignore[union-attr]
+
+    def copies(self, sources: Sequence[Source]) -> list[Any]:
+        """Return the values, shared by reference."""
+        return [self.load(source) for source in sources]
 
     def state(self, value: Value) -> Any:
         """Return the state."""
@@ -181,6 +189,25 @@ class CodedValues:
             return self._load_item(source.chunk, source.offset)
         assert isinstance(source, Ref)
         return self._codec.read(source.by, source.value, self.blobs)
+
+    def copies(self, sources: Sequence[Source]) -> list[Any]:
+        """Return copies of values; those of one chunk are read together, and none is taken from its task.
+
+        Raises:
+            BlobMissing: one has to be fetched first.
+            CodecError: one can't be read back.
+        """
+        chunks: dict[int, list[Any]] = {}
+        copies = []
+        for source in sources:
+            if type(source) is Item:
+                chunk = source.chunk
+                if id(chunk) not in chunks:
+                    chunks[id(chunk)] = self._codec.read_items(chunk.by, chunk.items.values, self.blobs)
+                copies.append(chunks[id(chunk)][source.offset])
+            else:
+                copies.append(self.load(source))
+        return copies
 
     def whole(self) -> WholeValues:
         """Return the same, but with large values written where they are used."""

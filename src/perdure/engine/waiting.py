@@ -83,7 +83,7 @@ def wait_of(run: Run, task: Task, now: int) -> Wait:
         plan.name,
         task.title,
         task.assignee,
-        bytes(plan.schema) if plan.schema is not None else b"null",
+        bytes(plan.schema),
         now,
         task.due_at,
         task.shown_path,

@@ -1,7 +1,7 @@
 """Watching the store: for runs that are due, for what comes in for those that are driven here, for those that have ended.
 
 Other processes share the store, so this has to be looked for. Whether anything can have changed at all is one cheap question,
-asked twenty times a second; only if so, or if a run is due by the clock, more is looked at.
+asked twenty times a second, or ten where nothing has happened for a while; only if so, or if a run is due by the clock, more is looked at.
 """
 
 from __future__ import annotations
@@ -10,13 +10,22 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from perdure.engine.driven import Driven
+from perdure.engine.leases import CLAIM_PAGE
 from perdure.engine.logging import get_logger
 from perdure.errors import StoreError
+from perdure.kernel.status import OVER, Status
 
 if TYPE_CHECKING:
     from perdure.engine.worker import Worker
 
 POLL_S = 0.05
+QUIET_S = 1.0
+QUIET_POLL_S = 0.1
+"""When nothing has changed for a while it is looked less often: an engine all of whose runs wait costs next to nothing."""
+
+TOLD_AT_ONCE = 100
+"""How many of those who wait for something are told at a time that the store has changed; each then looks for himself."""
+
 ORPHANS_EVERY_S = 1.0
 """How often it is looked whether the owners of leases still live."""
 
@@ -30,7 +39,12 @@ class Watch:
         self._changes: dict[str, asyncio.Future[Driven | None]] = {}
         self._version: int | None = None
         self._due_at: int | None = None
+        self._known_due_at: int | None = None
+        self._untold: list[str] = []
+        self._hurrying: asyncio.Task[None] | None = None
+        self._is_hurried = False
         self._looked_for_orphans = 0.0
+        self._changed = 0.0
 
     def begin(self) -> None:
         """Begin to look."""
@@ -38,9 +52,29 @@ class Watch:
 
     async def end(self) -> None:
         """Stop to look."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        for task in (self._task, self._hurrying):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+
+    def hurry(self) -> None:
+        """Look now for runs that are due; of many who say so, one does it for all."""
+        self._is_hurried = True
+        if self._hurrying is None or self._hurrying.done():
+            self._hurrying = asyncio.get_running_loop().create_task(self._hurry(), name="perdure-hurry")
+
+    async def _hurry(self) -> None:
+        worker = self._worker
+        while self._is_hurried:
+            self._is_hurried = False
+            try:
+                await self._claim_all(worker.drivable())
+            except StoreError as error:  # it is looked for again anyway
+                get_logger("perdure.engine").warning("runs can't be woken at once", error=str(error))
+
+    async def _claim_all(self, graphs: list[str]) -> None:
+        while await self._worker.claim_due(graphs) == CLAIM_PAGE:
+            pass
 
     def give_up(self) -> None:
         """Let those go on who wait for a change; there is none to come."""
@@ -53,21 +87,30 @@ class Watch:
         if future is not None and not future.done():
             future.set_result(driven)
 
-    async def change_of(self, run_id: str) -> Driven | None:
-        """Wait until something may have changed about a run."""
+    def change_of(self, run_id: str) -> asyncio.Future[Driven | None]:
+        """Return what is done when something may have changed about a run."""
         future = self._changes.get(run_id)
         if future is None:
             future = self._changes[run_id] = asyncio.get_running_loop().create_future()
-        return await asyncio.shield(future)
+        return future
 
     async def _watch(self) -> None:
         log = get_logger("perdure.engine")
         while True:
-            await self._worker.clock.sleep(POLL_S)
+            await self._worker.clock.sleep(self._interval_s())
             try:
                 await self._look()
             except StoreError as error:
                 log.warning("the store can't be watched", error=str(error))
+            except Exception:  # else nothing would ever be woken again
+                log.exception("the store can't be watched")
+
+    def _interval_s(self) -> float:
+        clock = self._worker.clock
+        if clock.monotonic() - self._changed < QUIET_S:
+            return POLL_S
+        dues = [due_at for due_at in (self._due_at, self._known_due_at) if due_at is not None]
+        return max(POLL_S, min([QUIET_POLL_S, *[(due_at - clock.now()) / 1e6 + 0.001 for due_at in dues]]))
 
     async def _look(self) -> None:
         worker = self._worker
@@ -75,16 +118,18 @@ class Watch:
         has_changed = version != self._version
         self._version = version
         if has_changed:
+            self._changed = worker.clock.monotonic()
             for run_id in await worker.store.mail(worker.owner):
                 driven = worker.driven.get(run_id)
                 if driven is not None:
                     driven.driver.nudge()
-            for run_id in [run_id for run_id in self._changes if run_id not in worker.driven]:
-                self.note(run_id, None)
+            self._untold = [run_id for run_id in self._changes if run_id not in worker.driven]
+        told, self._untold = self._untold[:TOLD_AT_ONCE], self._untold[TOLD_AT_ONCE:]
+        for run_id in told:
+            self.note(run_id, None)
         if worker.recovers:
             await self._claim(has_changed)
-        else:
-            await self._claim_known(has_changed)
+        await self._claim_known(has_changed)
 
     async def _claim(self, has_changed: bool) -> None:
         """Take runs that are due, of all graphs that can be driven here."""
@@ -99,21 +144,23 @@ class Watch:
         if has_changed:
             self._due_at = await worker.store.next_due(graphs)
         if self._due_at is not None and self._due_at <= worker.clock.now():
-            await worker.claim_due(graphs)
+            await self._claim_all(graphs)
             self._due_at = await worker.store.next_due(graphs)
 
     async def _claim_known(self, has_changed: bool) -> None:
-        """Take those runs back that were driven here before, and are due."""
+        """Take those runs back that were driven here before, and are due, and that nobody else looks for here."""
         worker = self._worker
-        idle = [run_id for run_id in worker.known if run_id not in worker.driven]
         now = worker.clock.now()
-        if not idle or not (has_changed or (self._due_at is not None and self._due_at <= now)):
+        if not worker.known or not (has_changed or (self._known_due_at is not None and self._known_due_at <= now)):
             return
+        looked_for = worker.drivable() if worker.recovers else ()
         dues = []
-        for run_id in idle:
-            info = await worker.store.get(run_id)
-            if info is None or info.owner is not None or await worker.claim_one(info):
+        for run_id, (graph, _) in list(worker.known.items()):
+            if graph in looked_for or run_id in worker.driven:
                 continue
-            if info.due_at is not None and info.due_at > now:
+            info = await worker.store.get(run_id)
+            if info is None or Status(info.status) in OVER:
+                worker.known.pop(run_id, None)
+            elif info.owner is None and not await worker.claim_one(info) and info.due_at is not None:
                 dues.append(info.due_at)
-        self._due_at = min(dues, default=None)
+        self._known_due_at = min(dues, default=None)

@@ -8,7 +8,7 @@ looking (``watch.py``): whether runs are due, whether something came in for thos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -19,14 +19,18 @@ from perdure.engine.driven import Driven
 from perdure.engine.driver import Driver, Durable
 from perdure.engine.fitting import fit_of
 from perdure.engine.journal import Journal
-from perdure.engine.leases import LEASE_S, Leases
+from perdure.engine.known import KnownGraphs
+from perdure.engine.leases import CLAIM_PAGE, LEASE_S, Leases
 from perdure.engine.logging import get_logger
+from perdure.engine.observing import Observing
 from perdure.engine.owner import appear, disappear, is_provably_dead
+from perdure.engine.publish import OnEvent, Publisher
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import Registered, new_run, registered
+from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.watch import Watch
-from perdure.errors import Fenced, GraphRuntimeError, GraphSetupError, PerdureError, StoreCorrupt, StoreError
+from perdure.errors import Fenced, GraphRuntimeError, PerdureError, StoreCorrupt, StoreError
 from perdure.events import SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
@@ -38,10 +42,8 @@ from perdure.version import __version__
 
 T = TypeVar("T")
 
-CLAIM_PAGE = 100
-"""How many runs are taken at a time, so that of several workers each gets its share."""
-
 MAX_RUNS = 1000
+"""How many runs one engine drives at once, before it leaves others to other workers."""
 
 
 class Worker:
@@ -52,12 +54,15 @@ class Worker:
         owner: who this worker is.
         epoch: under which the runs are created that it starts.
         leases: those it holds.
-        graphs: the graphs it can drive runs of, by name.
+        graphs: the graphs it can drive runs of.
         driven: the runs it drives now, by id.
         drives: whether it drives runs at all, and doesn't only start and watch them.
         max_runs: how many runs it drives at most, before it takes no more of those that are due.
         is_draining: whether it takes no runs any more.
-        known: runs that are driven on here when they are woken, though orphans aren't looked for.
+        when_paused: called with a run that was driven here and has just been paused.
+        known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
+            their own; each with the name of its graph and its dependencies.
+        publisher: what tells others what is committed here.
     """
 
     def __init__(
@@ -73,20 +78,25 @@ class Worker:
         drives: bool = True,
         lease_s: float = LEASE_S,
         max_runs: int = MAX_RUNS,
+        on_event: Sequence[OnEvent] = (),
+        observing: Observing | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
         self.owner = appear()
         self.epoch = 0
         self.leases = Leases(store, clock, self._lose, lease_s)
-        self.graphs: dict[str, Registered] = {}
+        self.graphs = KnownGraphs()
         self.driven: dict[str, Driven] = {}
-        self.known: dict[str, Any] = {}
+        self.known: dict[str, tuple[str, Any]] = {}
         self.is_open = False
         self.recovers = recovers and drives
         self.drives = drives
         self.max_runs = max_runs
         self.is_draining = False
+        self.publisher = Publisher(on_event)
+        self.when_paused: Callable[[str], Awaitable[None]] | None = None
+        self.observing = observing
         self._deps = deps
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
@@ -143,19 +153,14 @@ class Worker:
         """Make a graph known.
 
         Raises:
-            GraphSetupError: another one is known by its name, or it asks for an executor that isn't there.
+            GraphSetupError: another one is known by its name and version, or it asks for an executor that isn't there.
             GraphBuildingError: its values can't be stored.
         """
-        known = self.graphs.get(graph.name)
-        if known is not None and known.graph is graph:
-            return known
-        if known is not None and known.graph.fingerprint != graph.fingerprint:
-            raise GraphSetupError(
-                f"this engine knows another graph by the name {graph.name!r}: give each graph a name of its own, "
-                "GraphBuilder(name=…)"
-            )
-        check_executors(graph, self._pools)
-        mine = self.graphs[graph.name] = registered(graph)
+        mine = self.graphs.find(graph)
+        if mine is None:
+            check_executors(graph, self._pools)
+            mine = registered(graph)
+            self.graphs.add(mine)
         return mine
 
     def deps_of(self, graph: Graph[Any, Any, Any, Any], given: Any = MISSING) -> Any:
@@ -167,9 +172,18 @@ class Worker:
             return factory()
         return None if isinstance(self._deps, Missing) else self._deps
 
+    def keep(self, run_id: str, graph: Graph[Any, Any, Any, Any], deps: Any, *, is_given: bool) -> None:
+        """Remember a run that would not be found, or not with its dependencies, when it is due."""
+        if is_given or not self.recovers or self._lacks_deps(graph):
+            self.known[run_id] = (graph.name, deps)
+
+    def kept_deps(self, run_id: str) -> Any:
+        """Return the dependencies of a run that was remembered, or ``MISSING``."""
+        return self.known[run_id][1] if run_id in self.known else MISSING
+
     def drivable(self) -> list[str]:
         """Return the names of the graphs whose runs can be driven by themselves: those whose dependencies are there."""
-        return [name for name, known in self.graphs.items() if not self._lacks_deps(known.graph)]
+        return self.graphs.names(unless=self._lacks_deps)
 
     def _lacks_deps(self, graph: Graph[Any, Any, Any, Any]) -> bool:
         needs = graph.deps_type not in (None, type(None), object, Any)
@@ -177,10 +191,10 @@ class Worker:
 
     # --- driving ---
 
-    def segment(self, graph: Graph[Any, Any, Any, Any]) -> SegmentStarted:
+    def segment(self, graph: Graph[Any, Any, Any, Any], by: str = "", reason: str = "") -> SegmentStarted:
         """Return the event that says that this worker begins to drive a run."""
         worker = f"{self.owner.host}:{self.owner.pid}:{self.owner.id}"
-        return SegmentStarted(worker, __version__, graph.fingerprint)
+        return SegmentStarted(worker, __version__, graph.fingerprint, by, reason)
 
     def drive(
         self,
@@ -190,17 +204,20 @@ class Worker:
         journal: Journal,
         deps: Any,
         first: Decision | None,
+        *,
+        is_given: bool = False,
+        segment: SegmentStarted | None = None,
+        steps: Steps | None = None,
     ) -> None:
-        """Drive a run whose lease was just taken."""
+        """Drive a run whose lease was just taken; keep its dependencies for when it is woken, if they were given to it."""
         graph = mine.graph
         self.leases.add(run.run_id, journal.epoch)
         durable = Durable(self.store, journal, values)
-        driver = Driver(
-            run, graph, mine.flows, values, deps, self.segment(graph), self.clock, durable, pools=self._pools
-        )
+        segment = segment or self.segment(graph)
+        driver = Driver(run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver, journal.epoch)
-        self.known[run.run_id] = deps
+        self.keep(run.run_id, graph, deps, is_given=is_given)
         driven.task = asyncio.get_running_loop().create_task(self._driving(driven, mine), name=f"perdure-{run.run_id}")
         self._watch.note(run.run_id, driven)
 
@@ -210,6 +227,8 @@ class Worker:
         try:
             await driven.driver.drive()
         except Fenced as error:
+            if self.observing is not None:
+                self.observing.lease_lost(mine.graph.name)
             self._log.warning("another worker drives the run now", error=str(error), **about)
         except Exception as error:
             # Its lease is left to run out: who took it at once would only fail at once, again and again.
@@ -219,19 +238,37 @@ class Worker:
             self.leases.drop(run_id, driven.lease.epoch)
             del self.driven[run_id]
             status = driven.driver.run.status
-            if status in OVER:
+            kept = self.known.get(run_id)
+            if status in OVER or driven.driver.steps is not None:
                 self.known.pop(run_id, None)
+            if status is Status.COMPLETED and driven.driver.run.successor is not None:
+                await self._follow(driven.driver.run.successor.successor, kept)
             if status is Status.RUNNING and driven.error is None:
                 with suppress(StoreError):
                     await asyncio.shield(self.store.release([driven.lease]))
+            if status is Status.PAUSED and self.when_paused is not None:
+                with suppress(StoreError):
+                    await asyncio.shield(self.when_paused(run_id))
             self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
             driven.over.set_result(None)
             self._watch.note(run_id, driven)
+
+    async def _follow(self, run_id: str, kept: tuple[str, Any] | None) -> None:
+        """Drive the run on that another one driven here goes on as."""
+        if kept is not None:
+            self.known[run_id] = kept
+        if self.is_open:
+            with suppress(StoreError):
+                info = await self.store.get(run_id)
+                if info is not None:
+                    await self.claim_one(info)
 
     def _lose(self, run_id: str) -> None:
         """Stop driving a run whose lease is lost, without another word into its log."""
         driven = self.driven.get(run_id)
         if driven is not None and driven.task is not None:
+            if self.observing is not None:
+                self.observing.lease_lost(driven.driver.run.plan.name)
             driven.task.cancel()
 
     # --- taking runs over ---
@@ -263,9 +300,9 @@ class Worker:
         """Drive on those runs that were set aside and that a graph of this worker fits; return how many."""
         count = 0
         for name in graphs:
-            mine = self.graphs[name]
             for info in await self.store.list(statuses=[Status.STALLED.value], graph=name, limit=CLAIM_PAGE):
-                if (await fit_of(self.store, info, mine.graph.plan)).verdict != "stalled":
+                mine = self.graphs.of(info)
+                if mine is not None and (await fit_of(self.store, info, mine.graph.plan)).verdict != "stalled":
                     count += await self.claim_one(info, anyway=True)
         return count
 
@@ -293,31 +330,47 @@ class Worker:
         claimed = await self.store.claim(
             self.owner, graphs=graphs, now=self.clock.now(), until=self.leases.until(), limit=limit
         )
-        await self._resume_all([(self.graphs[info.graph], info) for info in claimed], MISSING, began)
+        self._look_after(claimed, began)
+        await asyncio.gather(*[self._resume_claimed(info) for info in claimed])
         return len(claimed)
 
-    async def _resume_all(self, claimed: Sequence[tuple[Registered, RunInfo]], given: Any, began: float) -> None:
-        """Drive runs that were just claimed."""
-        for _, info in claimed:
+    def _look_after(self, claimed: Sequence[RunInfo], began: float) -> None:
+        """Extend the leases of runs that were just claimed, while they are rebuilt."""
+        for info in claimed:
             self.leases.add(info.run_id, info.epoch, began)
+
+    async def _resume_claimed(self, info: RunInfo) -> None:
+        """Drive a claimed run; if the store doesn't allow that now, it is tried again when the lease has run out."""
+        mine = self.graphs.of(info)
+        assert mine is not None
         try:
-            for mine, info in claimed:
-                await self.resume(mine, info, given)
-        finally:
-            for _, info in claimed:
-                if info.run_id not in self.driven:
-                    self.leases.drop(info.run_id, info.epoch)
+            await self.resume(mine, info, self.kept_deps(info.run_id))
+        except Exception:  # the store's; whatever is the matter with one run, others go on
+            self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
 
-    async def claim_one(self, info: RunInfo, deps: Any = MISSING, *, anyway: bool = False) -> bool:
+    async def claim_one(
+        self,
+        info: RunInfo,
+        deps: Any = MISSING,
+        steps: Steps | None = None,
+        *,
+        by: str = "",
+        reason: str = "",
+        anyway: bool = False,
+    ) -> bool:
         """Drive a run on if it is due, or anyway, and nobody else does; say whether that is so."""
-        return await self.see_through(self._claim_one(info, deps, anyway=anyway))
+        return await self.see_through(self._claim_one(info, deps, steps, by, reason, anyway=anyway))
 
-    async def _claim_one(self, info: RunInfo, deps: Any, *, anyway: bool) -> bool:
-        mine = self.graphs.get(info.graph)
+    async def _claim_one(
+        self, info: RunInfo, deps: Any, steps: Steps | None, by: str, reason: str, *, anyway: bool
+    ) -> bool:
+        mine = self.graphs.of(info)
         if mine is None or info.run_id in self.driven or self.is_draining or not self.drives:
             return False
         if info.owner is not None and is_provably_dead(info.owner):
             await self.store.expire(info.run_id, info.epoch)
+        # One that was left alone for want of its graph goes on where that is there again.
+        anyway = anyway or (info.status == Status.STALLED and info.fingerprint == mine.graph.fingerprint)
         began = self.clock.monotonic()
         claimed = await self.store.claim(
             self.owner,
@@ -328,20 +381,43 @@ class Worker:
             run_id=info.run_id,
             anyway=anyway,
         )
-        given = self.known.get(info.run_id, MISSING) if isinstance(deps, Missing) else deps
-        await self._resume_all([(mine, taken) for taken in claimed], given, began)
+        self._look_after(claimed, began)
+        given = self.kept_deps(info.run_id) if isinstance(deps, Missing) else deps
+        for taken in claimed:
+            await self.resume(mine, taken, given, steps, self.segment(mine.graph, by, reason))
         return bool(claimed)
 
-    async def resume(self, mine: Registered, info: RunInfo, given: Any) -> bool:
-        """Rebuild a claimed run and drive it; park it if its log, its graph or its dependencies don't allow that.
+    async def adopt(self, info: RunInfo) -> None:
+        """Drive a run that was just created here, if its graph is at hand."""
+        mine = self.graphs.of(info)
+        if mine is not None and info.run_id not in self.driven:
+            self.keep(info.run_id, mine.graph, self.deps_of(mine.graph), is_given=False)
+            await self.claim_one(info)
 
-        Whatever is the matter with one run, others go on.
+    async def resume(
+        self,
+        mine: Registered,
+        info: RunInfo,
+        given: Any,
+        steps: Steps | None = None,
+        segment: SegmentStarted | None = None,
+    ) -> bool:
+        """Rebuild a claimed run and drive it; park it if its log, its graph or its dependencies don't allow that.
 
         Raises:
             StoreError: the store can't be used.
         """
+        try:
+            return await self._resume(mine, info, given, steps, segment)
+        finally:
+            if info.run_id not in self.driven:
+                self.leases.drop(info.run_id, info.epoch)
+
+    async def _resume(
+        self, mine: Registered, info: RunInfo, given: Any, steps: Steps | None, segment: SegmentStarted | None
+    ) -> bool:
         values = CodedValues(mine.codec)
-        await self._let_go(info.run_id)
+        await self.part(info.run_id)
         try:
             if not self.leases.holds(info.run_id, info.epoch):
                 return False  # lost while those claimed with it were rebuilt
@@ -357,15 +433,16 @@ class Worker:
             await self.store.park(info.run_id, info.epoch, Status.STALLED.value, reason)
             return False
         self._log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
-        self.drive(run, mine, values, journal, deps, None)
+        is_given = run.run_id in self.known
+        self.drive(run, mine, values, journal, deps, None, is_given=is_given, segment=segment, steps=steps)
         return True
 
-    async def _let_go(self, run_id: str) -> None:
-        """Wait until a run isn't driven any more under a lease that was lost here, and taken again."""
-        former = self.driven.get(run_id)
-        if former is not None and former.task is not None:
-            former.task.cancel()
-            await asyncio.wait([former.task])
+    async def part(self, run_id: str) -> None:
+        """Wait until an earlier driver of a run has left it, whose lease somebody has been given in the meantime."""
+        while (earlier := self.driven.get(run_id)) is not None:
+            if earlier.driver.run.status is Status.RUNNING and not earlier.driver.has_handed_back:
+                self._lose(run_id)
+            await asyncio.wait([earlier.over])
 
     async def rebuilt(
         self, mine: Registered, info: RunInfo, values: CodedValues, *, accepting: bool = False
@@ -392,26 +469,42 @@ class Worker:
             await self.store.save_plan(graph.fingerprint, graph.name, graph.plan.encoded())
         run = new_run(graph, info.run_id, values)
         position = await rebuild(self.store, info, run, values.blobs)
-        journal = Journal(self.store, info.run_id, info.epoch, position, self.clock, values.blobs, run.durability)
+        observed = None
+        if self.observing is not None:
+            await self.observing.recall(self.store, info)
+            observed = self.observing.run(info.run_id, graph.plan, info.epoch)
+        journal = Journal(
+            self.store,
+            info.run_id,
+            info.epoch,
+            position,
+            self.clock,
+            values.blobs,
+            run.durability,
+            self.publisher.publish,
+            observed,
+        )
         journal.fingerprint = graph.fingerprint if has_changed else None
         return run, journal
 
     # --- what happens elsewhere ---
 
-    async def nudge(self, run_id: str) -> None:
+    async def nudge(self, run_id: str, graph: str) -> None:
         """See to it that what has come in for a run is taken up soon, if that can be done here."""
         driven = self.driven.get(run_id)
         if driven is not None:
             driven.driver.nudge()
             return
-        info = await self.store.get(run_id)
-        if info is not None and (self.recovers or run_id in self.known) and info.graph in self.drivable_with(run_id):
-            await self.claim_one(info)
+        if self.recovers and graph in self.drivable():
+            self._watch.hurry()
+            return
+        try:
+            info = await self.store.get(run_id) if run_id in self.known else None
+            if info is not None:
+                await self.claim_one(info)
+        except StoreError as error:  # what has come in is durable; whoever looks next takes it up
+            self._log.warning("the run can't be woken at once", run=run_id, error=str(error))
 
-    def drivable_with(self, run_id: str) -> list[str]:
-        """Return the names of the graphs by which a run could be driven here."""
-        return list(self.graphs) if run_id in self.known else self.drivable()
-
-    async def change_of(self, run_id: str) -> Driven | None:
-        """Wait until something has changed about a run; return what drives it, or has driven it, if that is here."""
-        return await self._watch.change_of(run_id)
+    def change_of(self, run_id: str) -> asyncio.Future[Driven | None]:
+        """Return what is done when something has changed about a run: what drives it, or has driven it, if that is here."""
+        return self._watch.change_of(run_id)

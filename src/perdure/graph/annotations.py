@@ -11,8 +11,8 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from types import FrameType, FunctionType, SimpleNamespace
-from typing import Any, get_args, get_origin, get_type_hints
+from types import FrameType, FunctionType, SimpleNamespace, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from perdure.graph.step import StepContext
 
@@ -35,6 +35,21 @@ def annotated_types(call: Callable[..., Any]) -> tuple[Any, Any]:
     return Any, output
 
 
+def return_hints(function: Callable[..., Any]) -> tuple[Any, ...]:
+    """Return the members of what a function is annotated to return, with their marks; none if that can't be told."""
+    written = written_function(function)
+    if not isinstance(written, FunctionType):
+        return ()
+    names = {**_closure(written), **_enclosing_scopes(written)}
+    try:
+        hint = _resolved(inspect.get_annotations(written)["return"], written, names, with_marks=True)
+    except (KeyError, NameError):
+        return ()
+    if hint is Any:
+        return ()
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
 def written_function(call: Callable[..., Any]) -> Callable[..., Any]:
     """Return the function somebody wrote, behind partial application, decorators, methods and callable objects."""
     function: Callable[..., Any] = inspect.unwrap(getattr(call, "func", call))
@@ -43,10 +58,10 @@ def written_function(call: Callable[..., Any]) -> Callable[..., Any]:
     return function.__func__ if inspect.ismethod(function) else function
 
 
-def _resolved(hint: Any, function: FunctionType, names: dict[str, Any]) -> Any:
+def _resolved(hint: Any, function: FunctionType, names: dict[str, Any], *, with_marks: bool = False) -> Any:
     bearer = SimpleNamespace(__annotations__={"hint": hint}, __type_params__=getattr(function, "__type_params__", ()))
     try:
-        return get_type_hints(bearer, function.__globals__, names)["hint"]
+        return get_type_hints(bearer, function.__globals__, names, include_extras=with_marks)["hint"]
     except Exception:
         return Any
 

@@ -34,3 +34,16 @@ def function_behind(where: str, value: Any) -> Callable[..., Any]:
 def is_immutable(value: object) -> bool:
     """Say whether instances of a join can share a value to start from."""
     return value is None or type(value) in (bool, int, float, complex, str, bytes)
+
+
+def is_local(function: Callable[..., Any]) -> bool:
+    """Say whether a function is written inside of another one, where no other process can find it."""
+    return "<locals>" in getattr(function, "__qualname__", "")
+
+
+def why_not_local(step: str, function: Callable[..., Any]) -> str:
+    """Return why a step of such a function can't run in another process."""
+    return (
+        f"step {step!r} runs in another process, which can't find a function inside a function: move "
+        f"{function.__qualname__!r} to the top of its module"
+    )

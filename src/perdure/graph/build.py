@@ -29,7 +29,7 @@ def complete(plan: Plan, parts: Parts, compiler: Compiler, *, validate_structure
     topology = Topology(plan)
     problems = [*parts.problems, *unknown_ids(plan, parts.nodes), *misuse_problems(plan, parts.nodes, topology)]
     if parts.is_whole:
-        problems += assign_parents(plan, topology, parts.nodes)
+        problems += assign_parents(plan, topology, parts.nodes, parts.within)
     structural = structure_problems(plan, compiler.lost_plans()) if validate_structure else []
     if found := (*problems, *structural):
         listed = "\n".join(f"  - {problem}" for problem in found)
@@ -46,5 +46,5 @@ def complete(plan: Plan, parts: Parts, compiler: Compiler, *, validate_structure
         {id_: node.policies for id_, node in nodes if isinstance(node, Step | Router)},
     )
     for sentence in convergences(plan, topology):
-        warnings.warn(f"graph {plan.name!r}: {sentence}", ConvergenceWarning, stacklevel=4)
+        warnings.warn(f"graph {plan.name!r}: {sentence}", ConvergenceWarning, stacklevel=3)
     plan.fingerprint = fingerprint_of(plan)

@@ -12,6 +12,7 @@ from perdure.errors import GraphSetupError
 from perdure.graph.arguments import one_of
 from perdure.graph.build import complete
 from perdure.graph.compiler import Compiler
+from perdure.graph.declare_classes import ClassDeclarations
 from perdure.graph.declare_groups import GroupDeclarations
 from perdure.graph.graph import Graph
 from perdure.graph.nodes import DestinationNode, EndNode, SourceNode, StartNode
@@ -20,6 +21,7 @@ from perdure.graph.paths import EdgePath, EdgePathBuilder
 from perdure.graph.plan import ConflictPolicy, EndPolicy, Plan
 from perdure.graph.policies import OnError, at_least_one, optional_count
 from perdure.graph.types import OutputT, T, TypeExpression, TypeOrTypeExpression, unwrapped
+from perdure.graph.version_order import checked_version
 from perdure.ids import checked_identifier
 
 StateT = TypeVar("StateT", default=None)
@@ -40,9 +42,14 @@ class _GraphOptions(TypedDict, total=False):
     max_concurrency: int | None
     on_error: OnError
     types: Iterable[Any]
+    version: str | None
 
 
-class GraphBuilder(GroupDeclarations[StateT, DepsT], Generic[StateT, DepsT, GraphInputT, GraphOutputT]):
+class GraphBuilder(
+    GroupDeclarations[StateT, DepsT],
+    ClassDeclarations[StateT, DepsT, GraphOutputT],
+    Generic[StateT, DepsT, GraphInputT, GraphOutputT],
+):
     """Collects nodes and edges; :meth:`build` makes a graph of them.
 
     Args:
@@ -61,6 +68,7 @@ class GraphBuilder(GroupDeclarations[StateT, DepsT], Generic[StateT, DepsT, Grap
         on_error: what a failure comes to where no join says so: ``"fail"`` fails the run at once, ``"collect"`` lets a
             ``Failure`` arrive at the innermost join, ``"wait"`` fails the run when everything else is done.
         types: further types that values may have, where no annotation of the graph mentions them.
+        version: which version of the graph this is, as in ``"1.10"``; a run stays with the version it was started with.
     """
 
     # A TypeExpression needs an overload of its own: mypy can't choose between type[TypeExpression[T]] and type[T].
@@ -127,6 +135,7 @@ class GraphBuilder(GroupDeclarations[StateT, DepsT], Generic[StateT, DepsT, Grap
         max_concurrency: int | None = None,
         on_error: OnError = "fail",
         types: Iterable[Any] = (),
+        version: str | None = None,
     ) -> None:
         super().__init__()
         self.name: str = checked_identifier("graph name", name) if name is not None else "graph"
@@ -141,6 +150,7 @@ class GraphBuilder(GroupDeclarations[StateT, DepsT], Generic[StateT, DepsT, Grap
         self._max_concurrency = optional_count("max_concurrency", max_concurrency)
         self._on_error: OnError = one_of("on_error", on_error, ("fail", "collect", "wait"))
         self._types += types
+        self.version: str = checked_version(version)
         self._edges: list[EdgePath[StateT, DepsT]] = []
         self._start_node: StartNode[GraphInputT] = StartNode()
         self._end_node: EndNode[GraphOutputT] = EndNode()
@@ -277,6 +287,7 @@ class GraphBuilder(GroupDeclarations[StateT, DepsT], Generic[StateT, DepsT, Grap
             max_tasks=self._max_tasks,
             max_concurrency=self._max_concurrency,
             on_error=self._on_error,
+            version=self.version,
         )
         complete(plan, parts, compiler, validate_structure=validate_graph_structure)
         return Graph(

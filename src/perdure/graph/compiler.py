@@ -19,7 +19,7 @@ from perdure.graph.join import Join
 from perdure.graph.nodes import END_ID, AnyNode, EndNode, Fork, StartNode, is_destination
 from perdure.graph.parts import Parts
 from perdure.graph.paths import BroadcastItem, DestinationItem, EnterItem, LabelItem, MapItem, Path, TransformItem
-from perdure.graph.plan import DEFAULT_WINDOW, NodeKind, NodePlan, WaitKind, WaitPlan
+from perdure.graph.plan import DEFAULT_WINDOW, NO_SCHEMA, NodeKind, NodePlan, WaitKind, WaitPlan
 from perdure.graph.policies import StepPolicies
 from perdure.graph.router import Router
 from perdure.graph.step import Step
@@ -104,7 +104,7 @@ class Compiler:
         """Compile the ways of a router, in an order that doesn't depend on when they were added."""
         ways = sorted(paths, key=lambda path: (canonical(path), canonical(path, self._fork_names)))
         arms = [self._flow(path, ordinals) for path in ways]
-        targets = tuple(_destination(path) for path in ways)
+        targets = tuple(_name_for(router, path) for path in ways)
         for target in {target for target in targets if target and targets.count(target) > 1}:
             self._parts.report(
                 f"router {router.id!r} has two edges to {target!r}, and can't tell them apart: give it one, and fork behind it"
@@ -116,7 +116,7 @@ class Compiler:
             )
         empty = None
         if router.empty is not None:
-            wanted = router.empty if isinstance(router.empty, str) else router.empty.id
+            wanted = router.empty if isinstance(router.empty, str) else _known_as(router, router.empty)
             if wanted in targets:
                 empty = targets.index(wanted)
             else:
@@ -192,7 +192,7 @@ def _wait_plan(node: Wait[Any, Any, Any, Any]) -> WaitPlan:
         node.name,
         node.title if isinstance(node.title, str) else "",
         node.assignee if isinstance(node.assignee, str) else "",
-        schema=form_schema(node.form) if node.kind is WaitKind.HUMAN else None,
+        schema=form_schema(node.form) if node.kind is WaitKind.HUMAN else NO_SCHEMA,
         after=microseconds(where, after) if after is not None and not callable(after) else None,
         at=since_1970(where, at) if at is not None and not callable(at) else None,
         asks_code=node.asks_code,
@@ -203,7 +203,14 @@ def _wait_plan(node: Wait[Any, Any, Any, Any]) -> WaitPlan:
     )
 
 
-def _destination(path: Path) -> str:
-    """Return the id of the one node that a path leads to, or an empty string if there are several."""
+def _name_for(router: Router[Any, Any, Any, Any], path: Path) -> str:
+    """Return how a router names the one node that a path leads to, or an empty string if there are several."""
     last = path[-1]
-    return str(last.node.id) if isinstance(last, DestinationItem) else ""
+    return _known_as(router, last.node) if isinstance(last, DestinationItem) and is_destination(last.node) else ""
+
+
+def _known_as(router: Router[Any, Any, Any, Any], node: AnyNode) -> str:
+    """Return the id that a node has in the router's own graph, which may have become part of another one."""
+    if router.prefix and node.id == f"{router.prefix[:-1]}_join":
+        return END_ID
+    return node.id.removeprefix(router.prefix)

@@ -19,7 +19,9 @@ def convergences(plan: Plan, topology: Topology) -> list[str]:
     for node in plan.nodes.values():
         for flow in flows_within(node.flow) if node.flow is not None else []:
             if isinstance(flow, Split | Pick) and flow.fork in topology.place:
-                arms = [nodes_behind(plan, topology, flow.fork, targets_of(arm)) for arm in flow.arms]
+                # Two arms that lead to the very same nodes were asked for: there the step is to run twice.
+                ways = sorted({tuple(targets_of(arm)) for arm in flow.arms})
+                arms = [nodes_behind(plan, topology, flow.fork, list(way)) for way in ways]
                 found += [_told(plan, flow.fork, id_) for id_ in _first_met(plan, topology, arms)]
     return sorted(set(found))
 
@@ -27,7 +29,7 @@ def convergences(plan: Plan, topology: Topology) -> list[str]:
 def _first_met(plan: Plan, topology: Topology, arms: list[set[str]]) -> list[str]:
     """Return the nodes that several arms reach, and that no such node lies before."""
     met = {id_ for index, arm in enumerate(arms) for other in arms[:index] for id_ in arm & other}
-    running = {id_ for id_ in met if plan.nodes[id_].kind in TASKS}
+    running = {id_ for id_ in met if plan.nodes[id_].kind in TASKS or plan.nodes[id_].kind is NodeKind.GROUP}
     if plan.end == "first" and END_ID in met:
         running.add(END_ID)
     return [id_ for id_ in sorted(running) if not _before(plan, topology, id_, running)]

@@ -49,8 +49,10 @@ def assign_states(plan: Plan, own_state: Mapping[str, str]) -> None:
 def assign_failures(plan: Plan) -> None:
     """Write into every task what a failure of it comes to, and which join gets it.
 
-    The innermost join that says something decides; where none does, the graph. A graph that collects sends a failure to
-    the join with the smallest region around the task. A join that waits for a number of successes takes none.
+    The innermost join that says something decides, and gets what is collected; joins between the task and that one are
+    abandoned, for what they were to give out has failed. Where none says anything, the graph decides; one that collects
+    sends a failure to the join with the smallest region around the task. A join that waits for a number of successes takes
+    none.
     """
     sizes: dict[str, int] = {}
     for node in plan.nodes.values():

@@ -7,6 +7,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Never, Self, TypeVar, cast, overload
 
 from perdure.errors import GraphSetupError
+from perdure.graph.conditions import Condition
 from perdure.graph.paths import (
     LabelItem,
     Path,
@@ -21,6 +22,7 @@ from perdure.graph.paths import (
 from perdure.graph.types import DepsT_contra, OutputT_co, StateT_contra, T, TypeOrTypeExpression, membership, text
 
 if TYPE_CHECKING:
+    from perdure.graph.class_node import BaseNode
     from perdure.graph.nodes import DestinationNode
 
 HandledT_contra = TypeVar("HandledT_contra", contravariant=True)
@@ -61,6 +63,8 @@ def _tested(source: Any, matches: Callable[[Any], bool] | None) -> Callable[[Any
         return matches or (lambda value: True)
     if matches is None:
         return is_member
+    if isinstance(matches, Condition):
+        return matches.only_for(is_member)
     return lambda value: is_member(value) and bool(matches(value))
 
 
@@ -124,9 +128,11 @@ class DecisionBranchBuilder(Generic[StateT_contra, DepsT_contra, OutputT_co, Sou
 
     def to(
         self,
-        destination: DestinationNode[StateT_contra, DepsT_contra, OutputT_co],
+        destination: DestinationNode[StateT_contra, DepsT_contra, OutputT_co]
+        | type[BaseNode[StateT_contra, DepsT_contra, Any]],
         /,
-        *extra_destinations: DestinationNode[StateT_contra, DepsT_contra, OutputT_co],
+        *extra_destinations: DestinationNode[StateT_contra, DepsT_contra, OutputT_co]
+        | type[BaseNode[StateT_contra, DepsT_contra, Any]],
         fork_id: str | None = None,
     ) -> DecisionBranch[SourceT]:
         """End the branch at a node, or at several that all get the value."""

@@ -18,6 +18,7 @@ from perdure.graph.types import DepsT, InputT, OutputT, StateT, T
 
 AT = TypeVar("AT")
 BT = TypeVar("BT")
+CT = TypeVar("CT")
 InnerStateT = TypeVar("InnerStateT")
 
 
@@ -118,8 +119,15 @@ class GroupDeclarations(WaitDeclarations[StateT, DepsT]):
 
     @overload
     def chain(
-        self, *members: MemberNode[StateT, DepsT, Any, Any], node_id: str | None = None
-    ) -> Group[StateT, DepsT, Any, Any]: ...
+        self,
+        first: MemberNode[StateT, DepsT, InputT, AT],
+        second: MemberNode[StateT, DepsT, AT, BT],
+        third: MemberNode[StateT, DepsT, BT, CT],
+        fourth: MemberNode[StateT, DepsT, CT, Any],
+        /,
+        *members: MemberNode[StateT, DepsT, Any, Any],
+        node_id: str | None = None,
+    ) -> Group[StateT, DepsT, InputT, Any]: ...
 
     def chain(self, *members: Any, node_id: str | None = None) -> Group[StateT, DepsT, Any, Any]:
         """Make a group that runs its members one after another, each with what the one before gave out.

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, Never, Protocol, TypedDict, TypeVar, U
 
 from perdure.errors import GraphSetupError
 from perdure.graph.annotations import annotated_types
-from perdure.graph.arguments import function_behind, is_immutable, one_of
+from perdure.graph.arguments import function_behind, is_immutable, is_local, one_of, why_not_local
 from perdure.graph.decision import Decision, DecisionBranchBuilder
 from perdure.graph.join import FoldOrder, Join, ReduceFirstValue, ReducerFunction
 from perdure.graph.policies import JoinPolicy, OnError, StepOptions, join_policies, step_policies
@@ -178,6 +178,8 @@ class NodeDeclarations(Generic[StateT, DepsT]):
         is_plain = not iscoroutinefunction(function)
         if policies.executor is not None and not is_plain:
             raise GraphSetupError(f"step {id_!r}: executor= is for plain functions, and this one is async")
+        if policies.executor == "process" and is_local(call):
+            raise GraphSetupError(why_not_local(id_, call))
         return Step(
             id=id_,
             call=call,

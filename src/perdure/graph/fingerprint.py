@@ -2,6 +2,8 @@
 
 A fingerprint covers what the fold of a log depends on: nodes, edges, forks, parents of joins, order and policies. It
 leaves out functions, labels, notes and types: a bug in a step may be mended under a run, that is what deploys are for.
+
+A version that was given is part of it: whoever names versions wants runs to stay with theirs, and the code to as well.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 def fingerprint_of(plan: Plan) -> str:
     """Return a hash of everything a running run depends on."""
-    return _hash({"end": plan.end, "nodes": {id_: node_fingerprint(plan, node) for id_, node in plan.nodes.items()}})
+    nodes = {id_: node_fingerprint(plan, node) for id_, node in plan.nodes.items()}
+    return _hash({"end": plan.end, "nodes": nodes, **({"version": plan.version} if plan.version else {})})
 
 
 def node_fingerprint(plan: Plan, node: NodePlan) -> str:

@@ -34,6 +34,7 @@ def form_schema(form: Any) -> msgspec.Raw:
     if is_open(form):
         return msgspec.Raw(b"{}")
     if isinstance(form, dict):
+        _check_is_schema(form)
         return msgspec.Raw(_encode(form))
     if is_model(form):
         return msgspec.Raw(_encode(form.model_json_schema()))
@@ -67,7 +68,7 @@ def answered(form: Any, data: bytes) -> Any:
         except ValueError as error:
             raise AnswerRefused(f"the answer doesn't fit the form {form.__name__}: {error}") from error
     try:
-        return msgspec.convert(plain, form, dec_hook=_nothing_else)
+        return msgspec.json.decode(data, type=form, dec_hook=_nothing_else)
     except (msgspec.ValidationError, NotImplementedError) as error:
         name = getattr(form, "__name__", str(form))
         raise AnswerRefused(f"the answer doesn't fit the form {name}: {error}") from error
@@ -85,10 +86,22 @@ def plain_answer(value: Any) -> bytes:
     """
     try:
         if is_model(type(value)):
-            return str(value.model_dump_json()).encode()
+            return str(value.model_dump_json(by_alias=True)).encode()
         return msgspec.json.encode(value)
     except (TypeError, ValueError) as error:
         raise AnswerRefused(f"the answer of type {type(value).__name__} can't be given as JSON: {error}") from error
+
+
+def _check_is_schema(schema: dict[str, Any]) -> None:
+    """Refuse a JSON schema that is none, as far as that can be told without the library for it."""
+    try:
+        import jsonschema  # noqa: PLC0415 - an extra
+    except ImportError:
+        return
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise GraphSetupError(f"form= is no JSON schema: at {error.json_path}, {error.message}") from error
 
 
 def check_schema(schema: dict[str, Any], value: Any) -> None:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
+from contextlib import AbstractAsyncContextManager
 from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Literal, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
+
+import msgspec
 
 from perdure.errors import GraphRuntimeError
 from perdure.events import Durability
+from perdure.graph.definition import Definition
+from perdure.graph.fingerprint import fingerprint_of
 from perdure.graph.nodes import AnyNode
 from perdure.graph.paths import EdgePath
 from perdure.graph.plan import Plan
 from perdure.graph.render import Direction, render
 from perdure.graph.runtime import Until, runtime
 from perdure.graph.types import DepsT_contra, InputT_contra, OutputT_co, StateT_contra
+from perdure.graph.version_order import checked_version
 
 if TYPE_CHECKING:
+    from perdure.engine.graph_run import GraphRun
     from perdure.engine.waiting import Waiting
     from perdure.store.port import Store
 
@@ -32,6 +40,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         nodes: every node by id, forks included.
         plan: the structure as plain data.
         edges: what it was built from, for a graph that takes it in as a subgraph.
+        definition: what it was read from, for a graph that was defined in JSON, or None.
     """
 
     def __init__(
@@ -59,11 +68,78 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         self.output_type = output_type
         self.types = types
         self.edges = edges
+        self.definition: Definition | None = None
 
     @property
     def fingerprint(self) -> str:
         """A hash of the structure; a run goes on only with a graph whose structure fits what it has recorded."""
         return self.plan.fingerprint
+
+    @staticmethod
+    def from_json(
+        text: str | bytes,
+        *,
+        steps: Mapping[str, Any],
+        state_type: Any = None,
+        deps_type: Any = None,
+        input_type: Any = Any,
+        output_type: Any = Any,
+        types: Iterable[Any] = (),
+    ) -> Graph[Any, Any, Any, Any]:
+        """Return the graph that a definition in JSON describes; see the how-to on JSON definitions for the format.
+
+        Args:
+            text: the definition.
+            steps: what its step types are, by name: functions, steps, routers and waits of a builder, graphs, or
+                ``StepType``.
+            state_type: the type of the shared state.
+            deps_type: the type of the dependencies.
+            input_type: the type of the inputs.
+            output_type: the type of the output.
+            types: further types that values may have, where no annotation of a step mentions them.
+
+        Raises:
+            GraphBuildingError: the definition can't be used; lists every problem, each with its place in the text.
+        """
+        from perdure.graph.defining import read_graph  # noqa: PLC0415  # which needs this module
+
+        return read_graph(
+            text,
+            steps,
+            state_type=state_type,
+            deps_type=deps_type,
+            input_type=input_type,
+            output_type=output_type,
+            types=tuple(types),
+        )
+
+    def to_json(self) -> str:
+        """Return the graph as a definition in JSON, from which :meth:`from_json` makes an equal graph.
+
+        Steps are named by the types they were read as, or by their ids, so that ``graph.nodes`` will do for ``steps=``.
+
+        Raises:
+            GraphSetupError: something in the graph can't be said in a definition; names all of it.
+        """
+        from perdure.graph.describing import described  # noqa: PLC0415  # which needs this module
+
+        return described(self)
+
+    @property
+    def version(self) -> str:
+        """Which version of the graph this is, or an empty text."""
+        return self.plan.version
+
+    def with_version(self, version: str) -> Self:
+        """Return the same graph as another version.
+
+        Raises:
+            GraphSetupError: it is no version.
+        """
+        other = copy.copy(self)
+        other.plan = msgspec.structs.replace(self.plan, version=checked_version(version))
+        other.plan.fingerprint = fingerprint_of(other.plan)
+        return other
 
     @overload
     async def run(
@@ -165,6 +241,50 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             )
         raise GraphRuntimeError("an event loop is running in this thread: write `await graph.run(…)` instead")
 
+    def iter(
+        self,
+        *,
+        state: StateT_contra = None,  # type: ignore[assignment]
+        deps: DepsT_contra = None,  # type: ignore[assignment]
+        inputs: InputT_contra = None,  # type: ignore[assignment]
+        store: str | PathLike[str] | Store | None = None,
+        run_id: str | None = None,
+        durability: Durability = "sync",
+        executors: Mapping[str, Pool] | None = None,
+    ) -> AbstractAsyncContextManager[GraphRun[StateT_contra, DepsT_contra, OutputT_co]]:
+        """Step through a run: ``async with graph.iter(…) as run``, and ``async for item in run``.
+
+        The items are the tasks that are about to start, as lists, and at last an ``EndMarker``. Between them the caller may
+        look at the state, and put other tasks in the place of those to come (``run.next(…)``, ``run.override_next(…)``).
+        With a store the run is durable, and what the caller decides is recorded: step through it again with the same
+        ``run_id`` after a crash and it goes on where it was.
+
+        Args:
+            state: what the run's state starts from; holds the committed state afterwards, also after a failure.
+            deps: dependencies, handed to steps and never stored.
+            inputs: the inputs of the run.
+            store: the path of an SQLite file, made if it isn't there, or an open store.
+            run_id: the id of the run, 1 to 200 printable characters; made up if it isn't given.
+            durability: when events are made durable; see the reference on durability for what each mode can lose.
+            executors: where plain functions run that name one.
+
+        Raises:
+            RunConflict: the id is taken by a run of another graph or with other inputs, or by one that is driven already.
+            RunError: the run is over and has no output.
+            CodecError: with a store, the inputs or the state can't be stored.
+            StoreError: the store can't be used.
+        """
+        return runtime().iter(
+            self,
+            state=state,
+            deps=deps,
+            inputs=inputs,
+            store=store,
+            run_id=run_id,
+            durability=durability,
+            executors=executors,
+        )
+
     def render(self, *, title: str | None = None, direction: Direction | None = None) -> str:
         """Return the graph as a Mermaid state diagram.
 
@@ -175,7 +295,8 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         return render(self.plan, title=title, direction=direction)
 
     def __repr__(self) -> str:
-        return f"<Graph {self.name!r}, {len(self.nodes)} nodes, fingerprint {self.fingerprint[:12]}>"
+        version = f" {self.version}" if self.version else ""
+        return f"<Graph {self.name!r}{version}, {len(self.nodes)} nodes, fingerprint {self.fingerprint[:12]}>"
 
     def __str__(self) -> str:
         return self.render()

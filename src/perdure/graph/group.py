@@ -46,8 +46,9 @@ class Group(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         exit: the node whose output is the group's.
         edges: what lies between.
         members: the nodes that belong to it, and have no other edges.
-        own_state: the fork at which a state of the group's own begins, or an empty string.
-        inside: the nodes of a subgraph, which work on that state.
+        fork: the fork at which a subgraph begins, or an empty string.
+        has_state: whether a state of its own begins there.
+        inside: the nodes of a subgraph.
     """
 
     def __init__(
@@ -57,7 +58,8 @@ class Group(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         exit: Any,
         edges: Sequence[EdgePath[Any, Any]],
         members: Sequence[Any] = (),
-        own_state: str = "",
+        fork: str = "",
+        has_state: bool = False,
         inside: Sequence[str] = (),
     ) -> None:
         self.id = entry.id
@@ -65,7 +67,8 @@ class Group(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         self.exit = exit
         self.edges = tuple(edges)
         self.members = tuple(members)
-        self.own_state = own_state
+        self.fork = fork
+        self.has_state = has_state
         self.inside = tuple(inside)
 
     def _gives(self, state: StateT_contra, deps: DepsT_contra, inputs: InputT_contra) -> OutputT_co:

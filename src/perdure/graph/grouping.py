@@ -7,7 +7,7 @@ from typing import Any
 
 from perdure.errors import GraphSetupError
 from perdure.graph.group import Entry, Group
-from perdure.graph.join import Join, reduce_list_append
+from perdure.graph.join import FoldOrder, Join, reduce_list_append
 from perdure.graph.paths import BroadcastItem, DestinationItem, EdgePath, Path
 from perdure.graph.policies import JoinPolicies
 from perdure.graph.step import Step
@@ -60,7 +60,11 @@ def _forked(
 
 
 def exit_join(
-    id: str, reducer: Callable[..., Any], initial: Callable[[], Any], policies: JoinPolicies
+    id: str,
+    reducer: Callable[..., Any],
+    initial: Callable[[], Any],
+    policies: JoinPolicies,
+    order: FoldOrder = "branch",
 ) -> Join[Any, Any, Any, Any]:
     """Return the join at which the arms of a group meet."""
     return Join(
@@ -68,7 +72,7 @@ def exit_join(
         reducer=reducer,
         initial_factory=initial,
         parent_fork_id=f"{id}_fork",
-        order="branch",
+        order=order,
         policies=policies,
     )
 
@@ -85,6 +89,11 @@ def _check_members(where: str, members: Sequence[Any], least: int) -> None:
             raise GraphSetupError(
                 f"{where}: {member!r:.80} can't be a member of a group: give steps, waits and groups"
                 + ("; decorate the function with @g.step" if callable(member) else "")
+            )
+        if isinstance(member, Step) and member.joining is not None:
+            raise GraphSetupError(
+                f"{where}: step {member.id!r} waits for several arms, and only one leads to a member of a group: drop its "
+                "join=, or put it behind the group"
             )
         if isinstance(member, Step) and member.is_stream:
             raise GraphSetupError(f"{where}: stream {member.id!r} can't be a member of a group; map it in a subgraph")

@@ -15,6 +15,7 @@ from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 from typing_extensions import TypeAliasType
 
 from perdure.errors import GraphSetupError
+from perdure.graph.class_node import JoinNode
 from perdure.graph.policies import JoinPolicies
 from perdure.graph.types import (
     DepsT,
@@ -192,6 +193,10 @@ class Join(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
     def initial_factory(self) -> Callable[[], OutputT_co]:
         """A function that returns what an instance of the join starts from."""
         return self._initial_factory
+
+    def as_node(self, inputs: InputT_contra = None) -> JoinNode[StateT_contra, DepsT_contra]:  # type: ignore[assignment]
+        """Return this join with a value to fold, for a node that is a class to return."""
+        return JoinNode(self, inputs)
 
     def reduce(self, ctx: ReducerContext[Any, Any], current: Any, item: InputT_contra) -> OutputT_co:
         """Fold one arrival."""

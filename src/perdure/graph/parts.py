@@ -13,7 +13,7 @@ from typing import Any
 
 from perdure.errors import InvalidIdentifier
 from perdure.graph.decision import Decision
-from perdure.graph.group import Entry, Group
+from perdure.graph.group import AnyGroup, Entry, Group
 from perdure.graph.join import Join, reduce_list_append
 from perdure.graph.nodes import AnyNode, EndNode, Fork, StartNode, is_destination, is_source
 from perdure.graph.paths import BroadcastItem, DestinationItem, EdgePath, Path
@@ -36,6 +36,7 @@ class Parts:
         lost: the paths out of what is no node.
         problems: what is wrong, a sentence each.
         is_whole: whether every edge is in place.
+        within: for each node of a subgraph: the fork at which the innermost one begins.
         own_state: for each node of a subgraph with a state of its own: the fork at which that begins.
     """
 
@@ -47,16 +48,20 @@ class Parts:
         self.lost: dict[str, list[Path]] = defaultdict(list)
         self.problems: list[str] = list(problems)
         self.is_whole: bool = True
+        self.within: dict[str, str] = {}
         self.own_state: dict[str, str] = {}
         self._groups: dict[str, Group[Any, Any, Any, Any]] = {}
         self._joining: dict[str, Join[Any, Any, Any, Any]] = {}
+        self._ends: list[tuple[Any, AnyGroup | None]] = []
+        """Every node that an edge starts from or leads to, as it was given, and the group the edge belongs to."""
         for edge in edges:
-            self._add(edge)
+            self._add(edge, None)
         self._lead_from_routers_that_choose_nothing()
         self._check_members()
 
-    def _add(self, edge: EdgePath[Any, Any]) -> None:
+    def _add(self, edge: EdgePath[Any, Any], group: AnyGroup | None) -> None:
         for given in edge.sources:
+            self._ends.append((given, group))
             if is_source(given):
                 self._insert(given)
                 source = self.exit_of(given)
@@ -65,7 +70,7 @@ class Parts:
             else:
                 self._refuse(_why_no_source(given))
                 self.lost[f"{LOST}{len(self.lost)}"].append(edge.path)
-            self._visit(named(given), edge.path)
+            self._visit(named(given), edge.path, group)
 
     def entry_of(self, item: DestinationItem) -> AnyNode:
         """Return where a value arrives that goes to a node: at the entry of a group, at the join before a step."""
@@ -116,10 +121,12 @@ class Parts:
         self._insert(group.entry)
         self._insert(group.exit)
         for edge in group.edges:
-            self._add(edge)
-        if group.own_state:
-            for inside in group.inside:
-                self.own_state.setdefault(inside, group.own_state)
+            self._add(edge, group)
+        # Inner subgraphs have been here before, with the edges.
+        for inside in (*group.inside, *(f"{id_}_join" for id_ in group.inside if id_ in self._joining)):
+            self.within.setdefault(inside, group.fork)
+            if group.has_state:
+                self.own_state.setdefault(inside, group.fork)
 
     def _insert_what_belongs_to(self, node: Step[Any, Any, Any, Any] | Router[Any, Any, Any, Any]) -> None:
         """Add the join before a node with a join policy."""
@@ -144,36 +151,31 @@ class Parts:
             if not any(
                 isinstance(path[-1], DestinationItem) and path[-1].node is node.empty for path in self.outgoing[node.id]
             ):
-                self._add(EdgePath((node,), (DestinationItem(node.empty),)))
+                self._add(EdgePath((node,), (DestinationItem(node.empty),)), None)
 
     def _check_members(self) -> None:
         """See to it that members of groups have no edges but those of their group."""
         for group in self._groups.values():
-            own = {id(edge.path) for edge in group.edges}
-            for member in group.members:
-                for path in self.outgoing[self.exit_of(member).id]:
-                    if id(path) not in own and not self._is_inside(group, path):
-                        self.report(
-                            f"{named(member)} is a member of {named(group)} and has an edge of its own besides: let the edge "
-                            "start from the group, or give the group a step of its own"
-                        )
-
-    def _is_inside(self, group: Group[Any, Any, Any, Any], path: Path) -> bool:
-        return any(
-            path is edge.path for member in group.members if isinstance(member, Group) for edge in member.edges
-        ) or any(isinstance(member, Group) and self._is_inside(member, path) for member in group.members)
+            for end, owner in self._ends:
+                if owner is not group and any(end is member for member in group.members):
+                    beside = f"of {named(owner)}" if owner is not None else "of its own"
+                    self.report(
+                        f"{named(end)} is a member of {named(group)} and has an edge {beside} besides: let the edge start "
+                        "from the group, or lead to it, or give the group a node that nobody else uses"
+                    )
 
     def _visit_decision(self, decision: Decision[Any, Any, Any]) -> None:
         for branch in decision.branches:
             self.outgoing[decision.id].append(branch.path)
-            self._visit(named(decision), branch.path)
+            self._visit(named(decision), branch.path, None)
 
-    def _visit(self, owner: str, path: Path) -> None:
+    def _visit(self, owner: str, path: Path, group: AnyGroup | None) -> None:
         for item in path:
             if isinstance(item, BroadcastItem):
                 for arm in item.paths:
-                    self._visit(owner, arm)
+                    self._visit(owner, arm, group)
             elif isinstance(item, DestinationItem):
+                self._ends.append((item.node, group))
                 if is_destination(item.node):
                     self._insert(item.node)
                 else:

@@ -12,6 +12,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar, cast, overload
 
 from perdure.errors import GraphSetupError
+from perdure.graph.class_step import is_class_node, node_step
 from perdure.graph.policies import optional_count
 from perdure.graph.step import StepContext
 from perdure.graph.types import (
@@ -29,6 +30,7 @@ from perdure.graph.types import (
 )
 
 if TYPE_CHECKING:
+    from perdure.graph.class_node import BaseNode
     from perdure.graph.nodes import DestinationNode, SourceNode
 
 
@@ -97,9 +99,8 @@ Path: TypeAlias = tuple[PathItem, ...]
 
 def destination_path(destination: Any, extra: Sequence[Any], fork_id: str | None) -> Path:
     """Return the path that ends at one node, or forks to several."""
-    if not extra:
-        return (DestinationItem(destination),)
-    return broadcast_to([(DestinationItem(node),) for node in (destination, *extra)], fork_id)
+    ends = [DestinationItem(node_step(node) if is_class_node(node) else node) for node in (destination, *extra)]
+    return (ends[0],) if len(ends) == 1 else broadcast_to([(end,) for end in ends], fork_id)
 
 
 def broadcast_to(paths: Sequence[Path], fork_id: str | None) -> Path:
@@ -178,9 +179,11 @@ class EdgePathBuilder(Generic[StateT_contra, DepsT_contra, OutputT_co]):
 
     def to(
         self,
-        destination: DestinationNode[StateT_contra, DepsT_contra, OutputT_co],
+        destination: DestinationNode[StateT_contra, DepsT_contra, OutputT_co]
+        | type[BaseNode[StateT_contra, DepsT_contra, Any]],
         /,
-        *extra_destinations: DestinationNode[StateT_contra, DepsT_contra, OutputT_co],
+        *extra_destinations: DestinationNode[StateT_contra, DepsT_contra, OutputT_co]
+        | type[BaseNode[StateT_contra, DepsT_contra, Any]],
         fork_id: str | None = None,
     ) -> EdgePath[StateT_contra, DepsT_contra]:
         """End at a node, or at several that all get the value."""

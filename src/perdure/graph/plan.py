@@ -51,6 +51,10 @@ class WaitKind(StrEnum):
     SLEEP = "sleep"
 
 
+NO_SCHEMA = msgspec.Raw(b"null")
+"""Nobody is asked."""
+
+
 class WaitPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a wait node says; times are in microseconds."""
 
@@ -58,7 +62,7 @@ class WaitPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str = ""
     title: str = ""
     assignee: str = ""
-    schema: msgspec.Raw | None = None
+    schema: msgspec.Raw = NO_SCHEMA
     after: int | None = None
     """How long a sleep lasts, or how soon a person has to answer."""
     at: int | None = None
@@ -135,6 +139,7 @@ class Plan(msgspec.Struct, omit_defaults=True):
     max_tasks: int | None = None
     max_concurrency: int | None = None
     on_error: FailurePolicy = "fail"
+    version: str = ""
 
     def encoded(self) -> bytes:
         """Return the plan as JSON."""

@@ -10,7 +10,8 @@ settled when the graph is built, so that a run only has to count.
       parent, so F drops out where a K whose parent lies outside F stands between F and the join.
 
 The start of a run is an instance like any other, so the start is the outermost fork. It qualifies for every join that is
-on no cycle.
+on no cycle. For what lies inside a subgraph the fork by which it is entered takes the place of the start: nothing in there
+looks beyond it, so a graph does as a node of another one what it does alone.
 
 (b) depends on the parents of other joins, which depend on theirs: parents are assigned in rounds until nothing changes,
 which takes at most one round for each level of nesting. Every graph has just one assignment in which each join has the
@@ -33,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from perdure.graph.join import AnyJoin
@@ -41,16 +43,28 @@ from perdure.graph.plan import NodeKind, Plan
 from perdure.graph.topology import Topology
 
 
-def assign_parents(plan: Plan, topology: Topology, nodes: Mapping[str, Any]) -> list[str]:
-    """Find the parent fork of every join and write it into the plan; return what is wrong, a sentence each."""
+def assign_parents(
+    plan: Plan, topology: Topology, nodes: Mapping[str, Any], within: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """Find the parent fork of every join and write it into the plan; return what is wrong, a sentence each.
+
+    Args:
+        plan: the plan.
+        topology: its shape.
+        nodes: its nodes, with what joins ask for.
+        within: for each node of a subgraph, the fork by which that is entered.
+    """
     joins = [id_ for id_ in topology.order if plan.nodes[id_].kind is NodeKind.JOIN]
     immediate = topology.dominators()
-    candidates = {join: _candidates(plan, topology, immediate, join) for join in joins}
+    candidates = {join: _candidates(plan, topology, immediate, join, within.get(join)) for join in joins}
     parents: dict[str, str] = {}
     for _ in range(len(joins) + 1):
         in_scope = _scopes(plan, topology, parents)
-        is_single = partial(_is_single, plan, topology, parents)
-        chosen = {join: _choose(nodes[join], candidates[join], in_scope[join], is_single) for join in joins}
+        is_single = partial(_is_single, plan, topology, parents, frozenset(within.values()))
+        chosen = {
+            join: _choose(nodes[join], candidates[join], in_scope[join], is_single, within.get(join, START_ID))
+            for join in joins
+        }
         settled = {join: fork for join, fork in chosen.items() if fork is not None}
         if settled == parents:
             break
@@ -69,11 +83,13 @@ def assign_parents(plan: Plan, topology: Topology, nodes: Mapping[str, Any]) -> 
     return problems + _unjoined_maps(plan, topology)
 
 
-def _candidates(plan: Plan, topology: Topology, immediate: Mapping[str, str], join: str) -> list[str]:
-    """Return the forks that dominate a join and satisfy (a), the closest first and the start last."""
+def _candidates(
+    plan: Plan, topology: Topology, immediate: Mapping[str, str], join: str, outermost: str | None
+) -> list[str]:
+    """Return the forks that dominate a join and satisfy (a), the closest first and the start, or its like, last."""
     forks = []
     node = join
-    while node != START_ID:
+    while node not in (START_ID, outermost):
         node = immediate[node]
         if _is_fork(plan, node) and join not in topology.reaching(join, node):
             forks.append(node)
@@ -110,11 +126,14 @@ def _scopes(plan: Plan, topology: Topology, parents: Mapping[str, str]) -> dict[
     return before
 
 
-def _is_single(plan: Plan, topology: Topology, parents: Mapping[str, str], node: str, fork: str) -> bool:
+def _is_single(
+    plan: Plan, topology: Topology, parents: Mapping[str, str], entered: frozenset[str], node: str, fork: str
+) -> bool:
     """Say whether no more than one value can reach a node in an instance of a fork that dominates it.
 
     Only forks make several values of one, and a join makes one of all there are in an instance of its parent. So there is
-    one where no fork that was opened since, this one included, is still to be joined, whichever way was taken.
+    one where no fork that was opened since, this one included, is still to be joined, whichever way was taken. A fork by
+    which a subgraph is entered has but one arm.
     """
     region = topology.reaching(node, fork) & topology.place.keys()
     if node in region:
@@ -125,6 +144,8 @@ def _is_single(plan: Plan, topology: Topology, parents: Mapping[str, str], node:
         parent = parents.get(id_)
         if id_ == START_ID or parent == fork:
             return set()
+        if id_ in entered:
+            return unjoined[id_]
         if id_ == fork:
             return {fork}
         if plan.nodes[id_].is_fork:
@@ -144,7 +165,11 @@ def _is_single(plan: Plan, topology: Topology, parents: Mapping[str, str], node:
 
 
 def _choose(
-    join: AnyJoin, candidates: list[str], in_scope: set[str], is_single: Callable[[str, str], bool]
+    join: AnyJoin,
+    candidates: list[str],
+    in_scope: set[str],
+    is_single: Callable[[str, str], bool],
+    outermost: str,
 ) -> str | None:
     qualified = [fork for fork in candidates if fork in in_scope]
     if join.parent_fork_id is not None:
@@ -154,7 +179,7 @@ def _choose(
     if join.preferred_parent_fork == "closest":
         return next((fork for fork in qualified if not is_single(join.id, fork)), qualified[0])
     farthest = qualified[-1]
-    if farthest == START_ID and len(qualified) > 1 and is_single(qualified[-2], START_ID):
+    if farthest == outermost and len(qualified) > 1 and is_single(qualified[-2], outermost):
         return qualified[-2]
     return farthest
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from perdure.graph.flow import Flow, Leaf, Split, Spread, subflows
+from perdure.graph.flow import Enter, Flow, Leaf, Pick, Split, Spread, subflows
 from perdure.graph.nodes import END_ID, START_ID
 from perdure.graph.plan import NodeKind, NodePlan, Plan
 from perdure.graph.topology import Topology
@@ -23,6 +23,7 @@ Direction = Literal["TB", "LR", "RL", "BT"]
 _SHAPES: Final = {
     NodeKind.BROADCAST: "<<fork>>",
     NodeKind.MAP: "<<fork>>",
+    NodeKind.ROUTES: "<<fork>>",
     NodeKind.JOIN: "<<join>>",
     NodeKind.DECISION: "<<choice>>",
 }
@@ -108,8 +109,9 @@ def _edge_lines(source: str, flow: Flow, names: dict[str, str], drawn: set[str])
     for origin, part in pending:
         if isinstance(part, Leaf):
             lines.append(_edge(names[origin], names[part.target], part.label))
-        elif isinstance(part, Split | Spread):
-            lines.append(_edge(names[origin], names[part.fork], part.label))
+        elif isinstance(part, Split | Spread | Pick | Enter):
+            label = part.label if isinstance(part, Split | Spread) else None
+            lines.append(_edge(names[origin], names[part.fork], label))
             if part.fork not in drawn:
                 drawn.add(part.fork)
                 pending += [(part.fork, inner) for inner in subflows(part)]

@@ -52,10 +52,11 @@ class Router(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         empty: where the value goes when the list of choices is empty, or None if that is an error.
         policies: how it is run, as a step's.
         joining: what it waits for before it runs, or None if it runs for each arrival.
+        prefix: what the ids of its graph begin with where that is a subgraph; its code knows nothing of it.
         input_type: what the function is annotated with; Any where that can't be told.
     """
 
-    __slots__ = ("_call", "empty", "id", "input_type", "joining", "label", "policies")
+    __slots__ = ("_call", "empty", "id", "input_type", "joining", "label", "policies", "prefix")
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class Router(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         self.empty = empty
         self.policies = policies or StepPolicies()
         self.joining = joining
+        self.prefix = ""
         self.input_type = input_type
 
     @property

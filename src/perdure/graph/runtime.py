@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Executor as Pool
+from contextlib import AbstractAsyncContextManager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -41,6 +42,22 @@ class Runtime(Protocol):
         until: Until,
     ) -> Any:
         """Run a graph to its end and return its output."""
+        ...
+
+    def iter(
+        self,
+        graph: Graph[Any, Any, Any, Any],
+        /,
+        *,
+        state: Any,
+        deps: Any,
+        inputs: Any,
+        store: str | PathLike[str] | Store | None,
+        run_id: str | None,
+        durability: Durability,
+        executors: Mapping[str, Pool] | None,
+    ) -> AbstractAsyncContextManager[Any]:
+        """Step through a run of a graph."""
         ...
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, NoReturn, Protocol
 
+from perdure.graph.class_node import StepNode
+from perdure.graph.continuation import ContinuedAsNew
 from perdure.graph.policies import JoinPolicies, StepPolicies
 from perdure.graph.types import (
+    MISSING,
     DepsT_co,
     DepsT_contra,
     InputT_co,
     InputT_contra,
+    Missing,
     OutputT_co,
     StateT_co,
     StateT_contra,
@@ -74,6 +78,21 @@ class StepContext(Generic[StateT_co, DepsT_co, InputT_co]):
     def stream_offset(self) -> int:
         """How many items of this stream step are recorded already; where ``resume="seek"`` is to go on from."""
         return 0
+
+    def continue_as_new(self, inputs: Any, state: Any = MISSING) -> NoReturn:
+        """End this run, and let a new one of the same graph go on in its place, with a log of its own.
+
+        It doesn't return. All else that runs is cancelled. The new run has the id of this one with ``~2`` behind it, then
+        ``~3``; whoever waits for the result of this run gets that of the last one.
+
+        Args:
+            inputs: the inputs of the new run.
+            state: what its state begins with; the state as this step sees it if it isn't given.
+
+        Raises:
+            ContinuedAsNew: always, for the engine to take; let it pass.
+        """
+        raise ContinuedAsNew(inputs, self.state if isinstance(state, Missing) else state)
 
 
 class StepFunction(Protocol[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
@@ -157,6 +176,10 @@ class Step(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
     def call(self) -> StepFunction[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]:
         """The user's function."""
         return self._call
+
+    def as_node(self, inputs: InputT_contra = None) -> StepNode[StateT_contra, DepsT_contra]:  # type: ignore[assignment]
+        """Return this step with its inputs, for a node that is a class to return."""
+        return StepNode(self, inputs)
 
     def __repr__(self) -> str:
         return f"Step(id={self.id!r})"

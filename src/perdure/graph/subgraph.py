@@ -16,7 +16,7 @@ from perdure.graph.decision import Decision, DecisionBranch
 from perdure.graph.group import Entry, Group
 from perdure.graph.grouping import exit_join
 from perdure.graph.join import Join, ReducerContext
-from perdure.graph.nodes import EndNode, StartNode
+from perdure.graph.nodes import START_ID, EndNode, StartNode
 from perdure.graph.paths import (
     BroadcastItem,
     DestinationItem,
@@ -69,7 +69,6 @@ class _Inlining:
         self._entry = Entry(f"{id}/__start__")
         self._fork = f"{id}_fork"
         self._copies: dict[int, Any] = {}
-        self._groups: dict[int, Group[Any, Any, Any, Any]] = {}
         self._exit: Any = None
         self._leave: TransformItem | None = None
 
@@ -84,6 +83,9 @@ class _Inlining:
             _ended_by(on_end),
             lambda: MISSING,
             JoinPolicies(quorum=1 if takes_first else 0, cancels=takes_first),
+            "branch"
+            if takes_first
+            else "arrival",  # of the first ones at the end; or of all, in the order they came in
         )
         entry = Entry(self._id, graph.name)
         way_in = (EnterItem(self._fork, begins, graph.plan.max_concurrency), DestinationItem(self._entry))
@@ -92,9 +94,9 @@ class _Inlining:
             EdgePath(tuple(self._copied(source) for source in edge.sources), self._path(edge.path))
             for edge in graph.edges
         ]
-        own = self._fork if begins is not None else ""
-        inside = [node.id for node in self._copies.values() if hasattr(node, "id")]
-        return Group(entry=entry, exit=self._exit, edges=edges, own_state=own, inside=inside)
+        inside = [node.id for node in self._copies.values()]
+        has_state = begins is not None
+        return Group(entry=entry, exit=self._exit, edges=edges, fork=self._fork, has_state=has_state, inside=inside)
 
     def _copied(self, node: Any) -> Any:
         if isinstance(node, StartNode):
@@ -110,9 +112,12 @@ class _Inlining:
         if isinstance(made, Decision):
             made.branches = [self._branch(branch) for branch in made.branches]
         elif isinstance(made, Join) and made.parent_fork_id is not None:
-            made.parent_fork_id = f"{self._id}/{made.parent_fork_id}"
-        elif isinstance(made, Router) and made.empty is not None and not isinstance(made.empty, str):
-            made.empty = self._copied(made.empty)
+            at_start = made.parent_fork_id == START_ID
+            made.parent_fork_id = self._fork if at_start else f"{self._id}/{made.parent_fork_id}"
+        elif isinstance(made, Router):
+            made.prefix = f"{self._id}/{made.prefix}"
+            if made.empty is not None and not isinstance(made.empty, str):
+                made.empty = self._copied(made.empty)
         return made
 
     def _copied_group(self, group: Group[Any, Any, Any, Any]) -> Group[Any, Any, Any, Any]:
@@ -125,7 +130,7 @@ class _Inlining:
         )
         made.exit = self._copied(group.exit)
         made.members = tuple(self._copied(member) for member in group.members)
-        made.own_state = f"{self._id}/{group.own_state}" if group.own_state else ""
+        made.fork = f"{self._id}/{group.fork}" if group.fork else ""
         made.inside = tuple(f"{self._id}/{node}" for node in group.inside)
         return made
 

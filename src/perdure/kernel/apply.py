@@ -136,6 +136,10 @@ def _run_completed(run: Run, event: ev.RunCompleted) -> None:
     _enter(run, Status.COMPLETED)
 
 
+def _run_continued(run: Run, event: ev.RunContinued) -> None:
+    run.successor = event
+
+
 def _run_failed(run: Run, event: ev.RunFailed) -> None:
     _enter(run, Status.FAILED)
 
@@ -169,7 +173,9 @@ def _node_completed(run: Run, event: ev.NodeCompleted) -> None:
         ):
             # The most frequent way on, from an arm of a map into a join, spelled out.
             path = (*(index for _, index in scope.trail), task.index)
-            run.arrivals.append(Arrival(target, scope.scope[target.parent], value, task.id, path, depth))
+            joining = scope.scope[target.parent]
+            joining.arriving += 1
+            run.arrivals.append(Arrival(target, joining, value, task.id, path, depth))
         elif flow is not None:
             Walk(run, Origin(task.id, depth), event.route).follow(flow, value, scope, task.index, ())
         else:
@@ -216,6 +222,7 @@ def _change(run: Run, state: Committed, change: ev.Change) -> None:
 def _wait_opened(run: Run, event: ev.WaitOpened) -> None:
     task = run.tasks[event.task]
     task.title, task.assignee = event.title, event.assignee
+    task.opened, task.escalations = run.seq, 0
     enter_phase(run, task, Phase.WAITING, event.due_at)
 
 
@@ -254,6 +261,9 @@ def _escalated(run: Run, event: ev.Escalated) -> None:
 
 
 def _overridden(run: Run, event: ev.Overridden) -> None:
+    """A caller decides what comes next: what is placed counts for its joins before what is dropped ceases to."""
+    if event.takes_back:
+        run.ends.clear()
     instances = run.instances()
     for number, placed in enumerate(event.placed):
         origin = Origin(identify("override", str(run.seq), str(number)), placed.depth)
@@ -261,6 +271,7 @@ def _overridden(run: Run, event: ev.Overridden) -> None:
         walk.follow(Leaf(placed.node), Ref(placed.value, "", 0), instances[placed.instance], placed.index, ())
     for task_id in event.dropped:
         remove(run, run.tasks[task_id])
+    run.failures = [failure for failure in run.failures if failure[1] not in event.dropped]
     if event.output is not None:
         run.ends.append((Ref(event.output.value, "", 0), ""))
 
@@ -328,6 +339,7 @@ def _reducer_updated(run: Run, event: ev.ReducerUpdated) -> None:
     else:
         arrival = run.arrivals.popleft()
         joined = open_join(run, arrival.join, arrival.scope)
+        arrival.scope.arriving -= 1
     if arrival.source != event.task or joined.node.id != event.join:
         raise GraphRuntimeError(
             f"run {run.run_id!r}: join {event.join!r} folds {event.task} where {arrival.source} arrived"
@@ -376,6 +388,7 @@ _APPLY: dict[type, Callable[[Run, Any], None]] = {
     ev.RunRetried: _run_retried,
     ev.RunAccepted: _run_accepted,
     ev.RunCompleted: _run_completed,
+    ev.RunContinued: _run_continued,
     ev.RunFailed: _run_failed,
     ev.RunCancelled: _run_cancelled,
     ev.NodeStarted: _node_started,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from perdure.errors import DeadlineExceeded, NoResult, PerdureError
+from typing import Literal, TypeAlias
+
+from perdure.errors import DeadlineExceeded, NoResult, PerdureError, RunConflict
 from perdure.events import ErrorInfo, JoinCancelled, NodeInterrupted, Output, RunCompleted, RunFailed
 from perdure.kernel.deciding import Deciding
-from perdure.kernel.run import Phase, Ref, Run, Source
+from perdure.kernel.run import Phase, Ref, Source
 from perdure.kernel.settle import cancel_task
 from perdure.kernel.status import Status
+
+Successor: TypeAlias = Literal["", "there", "taken"]
+"""What has become of the run that another one goes on as: it isn't made yet, it is there, or its id is a stranger's."""
 
 
 def conclude(deciding: Deciding) -> None:
     """End the run if it has failed, has reached its end, or has nothing left to run."""
-    run = deciding.run
+    run, hold = deciding.run, deciding.hold
     if run.status is not Status.RUNNING:
         return
     if run.deadline is not None and deciding.now >= run.deadline:
@@ -20,11 +25,17 @@ def conclude(deciding: Deciding) -> None:
         give_up(deciding, DeadlineExceeded(message, run_id=run.run_id))
     elif deciding.failure is not None:
         end_in_failure(deciding, deciding.failure[0], deciding.failure[1])
+    elif hold is not None and hold.override is not None and hold.override.output is not None:
+        _complete(deciding)
+    elif run.failures and hold is not None:
+        if hold.accepts_failure:
+            end_in_failure(deciding, *run.failures[0])
     elif run.failures and all(task.phase is Phase.FAILED for task in run.tasks.values()):
         end_in_failure(deciding, *run.failures[0])
-    elif run.ends and not run.failures and (run.plan.end == "first" or _is_idle(run)):
-        _complete(deciding)
-    elif _is_idle(run):
+    elif run.ends and not run.failures and (run.plan.end == "first" or run.is_idle):
+        if hold is None or hold.accepts_end:
+            _complete(deciding)
+    elif run.is_idle:
         where = "; ".join(run.loose_ends) or "no value got past the start"
         if run.lost > len(run.loose_ends):
             where += f"; and {run.lost - len(run.loose_ends)} more"
@@ -32,18 +43,33 @@ def conclude(deciding: Deciding) -> None:
         give_up(deciding, NoResult(message, run_id=run.run_id))
 
 
-def _is_idle(run: Run) -> bool:
-    return not run.tasks and not run.maps and not run.joins
-
-
 def _complete(deciding: Deciding) -> None:
     run = deciding.run
-    for task in sorted(run.tasks.values(), key=lambda task: task.path):
-        cancel_task(deciding, task, "the run has reached its end")
-    for joined in list(run.joins.values()):
-        deciding.record(JoinCancelled(joined.node.id, joined.scope.id))
+    _cancel_the_rest(deciding, "the run has reached its end")
     values = run.ends if run.plan.end == "all" else run.ends[:1]
     deciding.record(RunCompleted(tuple(_output(deciding, value, source) for value, source in values)))
+
+
+def go_on_as_new(deciding: Deciding, successor: Successor) -> None:
+    """End a run that goes on as a new one, once that is there; until then nothing runs."""
+    run = deciding.run
+    assert run.successor is not None
+    if successor == "taken":
+        message = f"run {run.run_id!r} can't go on as {run.successor.successor!r}: another run has that id"
+        give_up(deciding, RunConflict(message, run_id=run.run_id))
+    elif successor == "there":
+        _cancel_the_rest(deciding, f"the run goes on as {run.successor.successor}")
+        deciding.record(RunCompleted((), run.successor.successor))
+    else:
+        interrupt_all(deciding)
+
+
+def _cancel_the_rest(deciding: Deciding, reason: str) -> None:
+    run = deciding.run
+    for task in sorted(run.tasks.values(), key=lambda task: task.path):
+        cancel_task(deciding, task, reason)
+    for joined in list(run.joins.values()):
+        deciding.record(JoinCancelled(joined.node.id, joined.scope.id))
 
 
 def _output(deciding: Deciding, value: Source, source: str) -> Output:

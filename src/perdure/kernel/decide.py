@@ -25,14 +25,16 @@ from perdure.events import (
     SegmentEnded,
     SegmentStarted,
 )
-from perdure.kernel.conclude import conclude, interrupt_all
+from perdure.kernel.conclude import Successor, conclude, go_on_as_new, interrupt_all
 from perdure.kernel.deciding import Code, Deciding, Decision
+from perdure.kernel.hold import Hold
 from perdure.kernel.outcomes import deliver, ring, take_results
 from perdure.kernel.results import Delivery, Request, Result, Succeeded
 from perdure.kernel.run import Phase, Run
 from perdure.kernel.schedule import start_ready
 from perdure.kernel.settle import settle
 from perdure.kernel.status import OVER, Status
+from perdure.kernel.stepping import override
 
 
 class Happening(msgspec.Struct):
@@ -44,6 +46,8 @@ class Happening(msgspec.Struct):
         deliveries: answers and signals.
         requests: what somebody wants of the run.
         broken: joins whose code is known to raise, so that the run has to fail there.
+        successor: what has become of the run that this one goes on as, where it does.
+        hold: how far a caller who steps through the run has let it go, if there is one.
         is_draining: whether nothing may start: whoever drives the run is about to hand it back.
     """
 
@@ -52,6 +56,8 @@ class Happening(msgspec.Struct):
     deliveries: list[Delivery] = []
     requests: list[Request] = []
     broken: dict[str, Exception] = {}
+    hold: Hold | None = None
+    successor: Successor = ""
     is_draining: bool = False
 
 
@@ -63,8 +69,9 @@ def decide(run: Run, happening: Happening, code: Code) -> Decision:
     Raises:
         ArrivalFailed: the user's code raised in the midst of the decision; the run has to be rebuilt from its log.
     """
-    deciding = Deciding(run, code, happening.now, happening.broken)
+    deciding = Deciding(run, code, happening.now, happening.broken, happening.hold)
     take_results(deciding, happening.results)
+    override(deciding)
     _go_on(deciding, happening)
     return deciding.decision()
 
@@ -75,7 +82,7 @@ def take_over(run: Run, segment: SegmentStarted, happening: Happening, code: Cod
     Raises:
         ArrivalFailed: as for :func:`decide`.
     """
-    deciding = Deciding(run, code, happening.now, happening.broken)
+    deciding = Deciding(run, code, happening.now, happening.broken, happening.hold)
     deciding.record(segment)
     _go_on(deciding, happening)
     return deciding.decision()
@@ -83,6 +90,10 @@ def take_over(run: Run, segment: SegmentStarted, happening: Happening, code: Cod
 
 def _go_on(deciding: Deciding, happening: Happening) -> None:
     run = deciding.run
+    if run.successor is not None:
+        settle(deciding)
+        go_on_as_new(deciding, happening.successor)
+        return
     deliver(deciding, happening.deliveries)
     ring(deciding)
     while True:
@@ -118,12 +129,13 @@ def _is_held(deciding: Deciding, requests: list[Request]) -> bool:
     """Carry out what somebody wants of the run; say whether nothing may start."""
     if not requests:
         return False
-    run, request = deciding.run, requests[0]
+    run = deciding.run
+    request = next((other for other in requests if other.verb == "cancel"), requests[0])
     if request.verb == "cancel":
         interrupt_all(deciding)
         deciding.record(RunCancelled(request.by, request.reason, request.entry))
     else:
-        if request.now:
+        if any(other.now for other in requests):
             interrupt_all(deciding)
         if _has_bodies(run):
             return True  # tasks in flight finish first

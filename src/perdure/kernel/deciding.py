@@ -24,8 +24,9 @@ from perdure.events import (
 )
 from perdure.kernel.apply import apply
 from perdure.kernel.describe import describe
+from perdure.kernel.hold import Hold
 from perdure.kernel.results import Chunks, Succeeded
-from perdure.kernel.run import Arrival, OpenJoin, Run, Source, Task
+from perdure.kernel.run import Arrival, Instance, OpenJoin, Run, Source, Task
 from perdure.kernel.state.committed import Committed, Proposal, Transaction, refuse_conflicts
 from perdure.kernel.state.operations import Operation
 
@@ -121,16 +122,26 @@ class Decision(msgspec.Struct, gc=False):
 class Deciding:
     """One decision in the making."""
 
-    def __init__(self, run: Run, code: Code, now: int, broken: Mapping[str, Exception] | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        code: Code,
+        now: int,
+        broken: Mapping[str, Exception] | None = None,
+        hold: Hold | None = None,
+    ) -> None:
         self.run = run
         self.code = code
         self.now = now
         self.broken = broken or {}
+        self.hold = hold
         self.events: list[AnyEvent] = []
         self.started: list[Task] = []
         self.stopped: list[tuple[str, int]] = []
         self.consumed: list[int] = []
         self.cancelling: list[OpenJoin] = []
+        self.abandoned: list[tuple[Instance, str]] = []
+        """Joins that are to have no value, because a failure takes the arm they are in out of an outer one."""
         self.uncertain: list[str] = []
         """Effects that may have happened, and about which somebody has to decide."""
         self.failure: tuple[ErrorInfo, str, BaseException | None] | None = None
@@ -177,27 +188,51 @@ class Deciding:
                 self.record(ItemsTaken(instance.id, first, items))
                 first += items.count
 
-    def fail(self, task: Task, error: ErrorInfo, exception: BaseException, retry_after: int | None = None) -> None:
-        """Record that an attempt has failed, and what follows from that."""
+    def fail(
+        self,
+        task: Task,
+        error: ErrorInfo,
+        exception: BaseException,
+        retry_after: int | None = None,
+        *,
+        is_final: bool = False,
+    ) -> None:
+        """Record that an attempt has failed, and what follows from that; if it is final, that the run fails."""
         if task.phase.is_running:
             self.stopped.append((task.id, task.attempt))
         if retry_after is not None:
             self.record(NodeFailed(task.id, error, "retry", self.now + retry_after))
             return
         policy, join = task.node.catch
-        outcome: FailureOutcome = policy
+        outcome: FailureOutcome = "fail" if is_final else policy
         if outcome == "collect" and join:
+            self._abandon_joins(task, join)
             self.record(NodeFailed(task.id, error, "collect", value=self.code.failure(task, error)))
         elif outcome == "lose" and join:
+            self._abandon_joins(task, join)
             self.record(NodeFailed(task.id, error, "lose"))
-        elif outcome == "wait":
+        elif outcome == "wait" or self.hold is not None:
             self.record(NodeFailed(task.id, error, "wait"))
         else:
             self.record(NodeFailed(task.id, error))
             if self.failure is None:
                 self.failure = (error, task.id, exception)
 
+    def _abandon_joins(self, task: Task, join: str) -> None:
+        """Note the joins between a task that has failed and the one that is told: what they were to give out has failed."""
+        self.abandoned += abandoned_by(self.run, task, join)
+
     def refuse_change(self, task: Task, error: Exception) -> None:
         """Record that what a task changed in the state can't be merged or stored, as a failure of its attempt."""
         error.add_note(f"perdure: in the changes that {task.shown_path} made to the state")
         self.fail(task, describe(error), error)
+
+
+def abandoned_by(run: Run, task: Task, join: str) -> list[tuple[Instance, str]]:
+    """Return the joins between a task that has failed and the one that is told, each with the instance of its parent fork."""
+    nodes = run.plan.nodes
+    return [
+        (task.scope.scope[fork], inner)
+        for fork, inner in task.node.counted
+        if inner != join and any(outer == join for _, outer in nodes[inner].counted)
+    ]

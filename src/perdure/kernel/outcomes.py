@@ -15,6 +15,7 @@ from perdure.events import (
     ItemsEnded,
     ItemsTaken,
     NodeCompleted,
+    RunContinued,
     SignalKept,
     SignalReceived,
     StreamOpened,
@@ -23,10 +24,8 @@ from perdure.events import (
 )
 from perdure.graph.plan import WaitKind
 from perdure.kernel.deciding import Deciding
-from perdure.kernel.results import Delivery, Failed, Parked, Result, Streaming, Succeeded, Yielded
+from perdure.kernel.results import Continued, Delivery, Failed, Parked, Result, Streaming, Succeeded, Yielded
 from perdure.kernel.run import Phase, Task
-
-_NULL = msgspec.Raw(b"null")
 
 
 def take_results(deciding: Deciding, results: Iterable[Result]) -> None:
@@ -44,7 +43,9 @@ def take_results(deciding: Deciding, results: Iterable[Result]) -> None:
             deciding.record(StreamOpened(task.id, result.route))
             deciding.open_forks(())
         elif type(result) is Failed:
-            deciding.fail(task, result.error, result.exception, result.retry_after)
+            deciding.fail(task, result.error, result.exception, result.retry_after, is_final=result.is_final)
+        elif type(result) is Continued and deciding.run.successor is None:
+            deciding.record(RunContinued(task.id, result.successor, result.inputs, result.state))
         elif type(result) is Parked:
             open_wait(deciding, task, result)
 
@@ -78,8 +79,8 @@ def _yielded(deciding: Deciding, task: Task, result: Yielded) -> None:
 # --- waits ---
 
 
-def open_wait(deciding: Deciding, task: Task, parked: Parked | None = None) -> None:
-    """Let a task wait for what its node says, or what the node's own code has said."""
+def open_wait(deciding: Deciding, task: Task, parked: Parked | None = None) -> bool:
+    """Let a task wait for what its node says, or what the node's own code has said; say whether it need not any more."""
     wait = task.node.wait
     assert wait is not None
     due_at = parked.due_at if parked is not None else None
@@ -93,7 +94,7 @@ def open_wait(deciding: Deciding, task: Task, parked: Parked | None = None) -> N
             wait.name,
             (parked.title if parked is not None else "") or wait.title,
             (parked.assignee if parked is not None else "") or wait.assignee,
-            wait.schema if wait.schema is not None else _NULL,
+            wait.schema,
             wait.at if due_at is None else due_at,
         )
     )
@@ -102,7 +103,8 @@ def open_wait(deciding: Deciding, task: Task, parked: Parked | None = None) -> N
             if kept.name == wait.name:
                 _answer(deciding, task, Delivery(kept.entry, "", kept.name, kept.data, kept.by))
                 if task.phase is not Phase.WAITING:
-                    return
+                    return True
+    return False
 
 
 def deliver(deciding: Deciding, deliveries: Iterable[Delivery]) -> None:
@@ -141,11 +143,16 @@ def _answer(deciding: Deciding, task: Task, delivery: Delivery) -> None:
 
 
 def _waiting_for(deciding: Deciding, name: str) -> Task | None:
-    for task in deciding.run.tasks.values():
-        wait = task.node.wait
-        if task.phase is Phase.WAITING and wait is not None and wait.kind is WaitKind.SIGNAL and wait.name == name:
-            return task
-    return None
+    """Return the task that has waited longest for a signal."""
+    waiting = (
+        task
+        for task in deciding.run.tasks.values()
+        if task.phase is Phase.WAITING
+        and (wait := task.node.wait) is not None
+        and wait.kind is WaitKind.SIGNAL
+        and wait.name == name
+    )
+    return min(waiting, key=lambda task: task.opened, default=None)
 
 
 def pass_on(deciding: Deciding, task: Task) -> bool:

@@ -129,6 +129,7 @@ def arrive(run: Run, node: NodePlan, scope: Instance, index: int, value: Source,
     path = (*(position for _, position in scope.trail), index)
     arrival = Arrival(node, instance, value, origin.id, path, origin.depth)
     if node.order == "arrival":
+        instance.arriving += 1
         run.arrivals.append(arrival)
         return
     joined = open_join(run, node, scope)

@@ -35,6 +35,8 @@ class Failed(msgspec.Struct, frozen=True):
     exception: BaseException
     retry_after: int | None = None
     """In how many microseconds the step's policy wants another attempt; None if it doesn't."""
+    is_final: bool = False
+    """Whether the run fails with it whatever the policies say, because the join that was to take it can't."""
 
 
 class Streaming(msgspec.Struct, frozen=True):
@@ -64,6 +66,16 @@ class Parked(msgspec.Struct, frozen=True):
     due_at: int | None = None
 
 
+class Continued(msgspec.Struct, frozen=True):
+    """A body has asked for the run to go on as a new one."""
+
+    task: str
+    attempt: int
+    successor: str
+    inputs: Value
+    state: Value
+
+
 class Delivery(msgspec.Struct, frozen=True):
     """Something that came in for a task, or for whoever waits for a name."""
 
@@ -87,4 +99,4 @@ class Request(msgspec.Struct, frozen=True):
     now: bool = False
 
 
-Result: TypeAlias = Succeeded | Failed | Streaming | Yielded | Parked
+Result: TypeAlias = Succeeded | Failed | Streaming | Yielded | Parked | Continued

@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from perdure.events import Durability, ErrorInfo, Items, Value
+from perdure.events import Durability, ErrorInfo, Items, RunContinued, Value
 from perdure.graph.flow import Flow
 from perdure.graph.plan import NodePlan, Plan
 from perdure.ids import ROOT_INSTANCE
@@ -120,6 +120,8 @@ class Task(msgspec.Struct, eq=False):
     is_answered: bool = False
     """Whether what it waited for has come."""
     escalations: int = 0
+    opened: int = 0
+    """The event by which it began to wait, while it does; who waits for the same signal is served in this order."""
     title: str = ""
     """What somebody is asked to do, while it waits for them."""
     assignee: str = ""
@@ -232,6 +234,8 @@ class Instance(msgspec.Struct, eq=False):
     joins: dict[str, OpenJoin] = msgspec.field(default_factory=dict)
     absorbing: set[str] = msgspec.field(default_factory=set)
     """Joins that had enough before all had come, and take no more."""
+    arriving: int = 0
+    """The values that have reached joins of this one and are yet to be folded, in the same commit."""
     feed: Feed | None = None
     windows: tuple[tuple[Instance, int], ...] = ()
     """The windowed maps around this instance, each with the index of the arm this one is in."""
@@ -239,7 +243,7 @@ class Instance(msgspec.Struct, eq=False):
     @property
     def is_live(self) -> bool:
         """Whether anything is left in it."""
-        return bool(self.tasks or self.joins or self.feed is not None)
+        return bool(self.tasks or self.joins or self.feed is not None or self.arriving)
 
 
 def shown_path(scope: Instance, index: int, node: str) -> str:
@@ -312,6 +316,7 @@ class Run:
         loose_ends: where the first few arms ended that led nowhere.
         lost: how many arms led nowhere.
         failures: what the run will fail with when the others have finished, each with its task.
+        successor: what the run goes on as, once that was decided.
         settled: joins whose count has reached zero.
         stirred: maps that may have arms to open: items came in, or arms were settled.
     """
@@ -343,6 +348,7 @@ class Run:
         self.loose_ends: list[str] = []
         self.lost = 0
         self.failures: list[tuple[ErrorInfo, str]] = []
+        self.successor: RunContinued | None = None
         self.joins: dict[tuple[str, str], OpenJoin] = {}
         # What one event leaves for the next ones of the same commit to take up.
         self.arrivals: deque[Arrival] = deque()
@@ -350,6 +356,11 @@ class Run:
         # What there may be to decide, in the order in which it came up.
         self.settled: deque[tuple[Instance, str]] = deque()
         self.stirred: dict[str, Instance] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left that could lead to anything."""
+        return not self.tasks and not self.maps and not self.joins
 
     def instances(self) -> dict[str, Instance]:
         """Return every fork instance that something live is inside of, by id."""

@@ -24,6 +24,8 @@ def start_ready(deciding: Deciding) -> bool:
     """Start what may start; return whether that has given rise to more to settle."""
     run = deciding.run
     ready = list(run.ready.values())
+    if (hold := deciding.hold) is not None:
+        ready = [task for task in ready if not hold.holds(task)]
     if not ready and not run.freed and not (run.crashes > 1 and run.queues):
         return False
     if ready and not _in_order(ready):
@@ -87,7 +89,7 @@ def _start(deciding: Deciding, task: Task) -> bool:
         deciding.open_forks(begun.maps)
         return True
     elif kind is NodeKind.WAIT and not task.is_answered and not (task.node.wait and task.node.wait.asks_code):
-        open_wait(deciding, task)
+        return open_wait(deciding, task)
     elif kind is NodeKind.WAIT and task.is_answered and pass_on(deciding, task):
         return True
     elif task.crashes >= task.node.max_crashes:
@@ -95,6 +97,7 @@ def _start(deciding: Deciding, task: Task) -> bool:
         return True
     elif task.is_uncertain and task.node.effect == "pause":
         deciding.uncertain.append(task.shown_path)
+        run.ready[task.id] = task  # also if it was queued: it stands in the way of nobody
     else:
         deciding.record(NodeStarted(task.id, task.node.id, task.attempt + 1))
         deciding.started.append(task)

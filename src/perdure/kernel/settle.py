@@ -37,14 +37,17 @@ def settle(deciding: Deciding) -> None:
         if run.arrivals:
             _fold(deciding, run.arrivals[0], "")
         elif deciding.cancelling:
-            _cancel_siblings(deciding, deciding.cancelling.pop(0))
+            joined = deciding.cancelling.pop(0)
+            _cancel_siblings(deciding, joined.scope, joined.node.id)
+        elif deciding.abandoned:
+            _abandon(deciding, *deciding.abandoned.pop(0))
         elif run.stirred:
             _open_arms(deciding, run.stirred.pop(next(iter(run.stirred))))
         elif run.settled:
             instance, join = run.settled.popleft()
-            joined = instance.joins.get(join)
-            if joined is not None and (joined.has_enough or not instance.counts.get(join)):
-                _close(deciding, joined)
+            settled = instance.joins.get(join)
+            if settled is not None and (settled.has_enough or not instance.counts.get(join)):
+                _close(deciding, settled)
         else:
             return
 
@@ -101,7 +104,7 @@ def _close(deciding: Deciding, joined: OpenJoin) -> None:
         while joined.kept:
             _fold(deciding, joined.kept[0], scope.id)
     if node.cancels and scope.counts.get(node.id):
-        _cancel_siblings(deciding, joined)
+        _cancel_siblings(deciding, scope, node.id)
     state = deciding.run.state_of(scope, node)
     transaction = Transaction(state)
     try:
@@ -152,11 +155,18 @@ def _break(deciding: Deciding, joined: OpenJoin, error: Exception) -> None:
 # --- early ends ---
 
 
-def _cancel_siblings(deciding: Deciding, joined: OpenJoin) -> None:
+def _abandon(deciding: Deciding, instance: Instance, join: str) -> None:
+    """End a fork whose join is to have no value, together with the join."""
+    _cancel_siblings(deciding, instance, join)
+    if join in instance.joins:
+        deciding.record(JoinCancelled(join, instance.id))
+
+
+def _cancel_siblings(deciding: Deciding, instance: Instance, join: str) -> None:
     """End a fork early: cancel what is live in its instance and could still reach the join."""
-    instance, mark = joined.scope, (joined.scope.fork.id, joined.node.id)
+    mark = (instance.fork.id, join)
     inside = [other for other in (instance, *instance.inner.values()) if other.scope.get(instance.fork.id) is instance]
-    reason = f"join {joined.node.id} ended the fork early"
+    reason = f"join {join} ended the fork early"
     for other in inside:
         if other.feed is not None and mark in other.fork.counted:
             _stop_feed(deciding, other, reason)
@@ -165,7 +175,7 @@ def _cancel_siblings(deciding: Deciding, joined: OpenJoin) -> None:
         cancel_task(deciding, task, reason)
     for other in inside:
         for inner in list(other.joins.values()):
-            if inner is not joined and mark in inner.node.counted:
+            if mark in inner.node.counted:
                 deciding.record(JoinCancelled(inner.node.id, other.id))
 
 

@@ -45,11 +45,11 @@ from perdure.kernel.run import (
 from perdure.kernel.state.committed import Committed
 from perdure.kernel.state.tree import thaw
 from perdure.kernel.status import Status
-from perdure.kernel.tokens import change_arms, count_token
+from perdure.kernel.tokens import SETTLED, change_arms, count_token
 
 _NULL: Value = msgspec.Raw(b"null")
 
-FORMAT = 2
+FORMAT = 3
 """Counted up with every change of what is held, so that older snapshots are dropped and the log is folded instead."""
 
 
@@ -135,6 +135,7 @@ class SavedTask(_Saved, frozen=True):
     due_at: int | None
     is_answered: bool
     escalations: int
+    opened: int
     title: str
     assignee: str
     feeds: tuple[str, ...] | None
@@ -202,7 +203,7 @@ _decode = msgspec.json.Decoder(Saved).decode
 def can_dump(run: Run) -> bool:
     """Say whether a run is between two decisions, with all its joins folded."""
     is_settled = not (run.arrivals or run.fresh or run.settled or run.stirred)
-    return is_settled and not any(joined.unfolded for joined in run.joins.values())
+    return is_settled and run.successor is None and not any(joined.unfolded for joined in run.joins.values())
 
 
 def dump(run: Run, writing: Writing) -> bytes:
@@ -316,6 +317,7 @@ class _Dump:
             due_at=task.due_at,
             is_answered=task.is_answered,
             escalations=task.escalations,
+            opened=task.opened,
             title=task.title,
             assignee=task.assignee,
             feeds=tuple(instance.id for instance in task.feeds) if task.feeds is not None else None,
@@ -463,6 +465,7 @@ class _Load:
             due_at=saved.due_at,
             is_answered=saved.is_answered,
             escalations=saved.escalations,
+            opened=saved.opened,
             title=saved.title,
             assignee=saved.assignee,
             feeds=[self._instances[id_] for id_ in saved.feeds] if saved.feeds is not None else None,
@@ -484,7 +487,7 @@ class _Load:
         for task in run.tasks.values():
             count_token(task.scope, task.node, task.index)
         for task in run.tasks.values():
-            if task.phase is Phase.WAITING:
+            if task.phase in SETTLED:
                 change_arms(run, task.scope, task.index, -1)
         run.stirred.clear()
 

@@ -13,6 +13,9 @@ from perdure.errors import GraphRuntimeError
 from perdure.graph.plan import NodePlan
 from perdure.kernel.run import AFTER, Instance, OpenJoin, Phase, Run, Task, limit_keys
 
+SETTLED = frozenset({Phase.WAITING, Phase.FAILED})
+"""The phases in which a task holds no place in a map's window, so that further arms can be opened."""
+
 
 def count_token(scope: Instance, node: NodePlan, index: int) -> None:
     """Count a token at a node, in a scope."""
@@ -92,7 +95,7 @@ def enter_phase(run: Run, task: Task, phase: Phase, due_at: int | None = None) -
     elif phase is Phase.RUNNING and task.node.limits:
         for key, _ in limit_keys(task):
             run.running[key] = run.running.get(key, 0) + 1
-    elif phase is Phase.WAITING:
+    elif phase in SETTLED:
         change_arms(run, task.scope, task.index, -1)
 
 
@@ -106,7 +109,7 @@ def leave_phase(run: Run, task: Task) -> None:
             if not run.running[key]:
                 del run.running[key]
             run.freed.add(key)
-    elif task.phase is Phase.WAITING:
+    elif task.phase in SETTLED:
         change_arms(run, task.scope, task.index, 1)
 
 
@@ -137,9 +140,10 @@ def remove_join(run: Run, joined: OpenJoin) -> None:
 
 
 def release(run: Run, instance: Instance) -> None:
-    """Forget an instance in which nothing is left."""
-    if not instance.is_live:
-        run.states.pop(instance.id, None)
-        for name, outer in instance.scope.items():
-            if name != instance.fork.id:
-                outer.inner.pop(instance.id, None)
+    """Forget an instance in which nothing is left, and those around it that had nothing else."""
+    if instance.is_live or instance.inner:
+        return
+    run.states.pop(instance.id, None)
+    for outer in instance.scope.values():
+        if outer.inner.pop(instance.id, None) is not None:
+            release(run, outer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from math import inf
 
@@ -16,6 +16,7 @@ from perdure.store.chain import verify_blob
 from perdure.store.memory_inbox import Inboxes, age
 from perdure.store.port import (
     DRIVEN,
+    NO_TAGS,
     OVER,
     PAGE_BYTES,
     Append,
@@ -104,6 +105,7 @@ class MemoryStore:
             state_digest=run.state_digest,
             error=run.update.error,
             due_at=run.update.due_at,
+            tags=dict(run.tags),
         )
         self._runs[run.run_id] = info
         self._logs[run.run_id] = list(run.rows)
@@ -210,7 +212,14 @@ class MemoryStore:
         return self._runs.get(run_id)
 
     async def list(
-        self, *, statuses: Sequence[str] = (), graph: str | None = None, limit: int = 100, before: int | None = None
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        graph: str | None = None,
+        limit: int = 100,
+        before: int | None = None,
+        since: int | None = None,
+        tags: Mapping[str, str] = NO_TAGS,
     ) -> Sequence[RunInfo]:
         """Return runs, the newest first."""
         await self._enter()
@@ -222,6 +231,8 @@ class MemoryStore:
             if (not statuses or info.status in statuses)
             and (graph is None or info.graph == graph)
             and (before is None or info.created_at < before)
+            and (since is None or info.created_at >= since)
+            and tags.items() <= info.tags.items()
         ]
         return found[:limit]
 
@@ -323,6 +334,7 @@ class MemoryStore:
         self,
         *,
         run_id: str | None = None,
+        task: str | None = None,
         assignee: str | None = None,
         kind: str | None = None,
         limit: int = 100,
@@ -334,6 +346,7 @@ class MemoryStore:
             wait
             for wait in self._inboxes.waits()
             if (run_id is None or wait.run_id == run_id)
+            and (task is None or wait.task == task)
             and (assignee is None or wait.assignee == assignee)
             and (kind is None or wait.kind == kind)
             and (after is None or age(wait) > age(after))

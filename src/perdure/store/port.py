@@ -23,6 +23,7 @@ Times are microseconds since 1970, given by the caller; a store has no clock of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import msgspec
@@ -81,6 +82,8 @@ class RunInfo(msgspec.Struct, frozen=True, gc=False):
     """What failed, in a sentence."""
     due_at: int | None = None
     """When the run wants to be driven again. None is at once, but for a run that is ``WAITING``: when something comes in."""
+    tags: dict[str, str] = {}
+    """Texts it was given at its start, to be found by."""
 
 
 class RunUpdate(msgspec.Struct, frozen=True, gc=False):
@@ -144,6 +147,8 @@ Put = Literal["accepted", "same", "taken", "closed", "missing", "over"]
 """What became of an entry: it is in the inbox; the same answer by the same person was there before, or was used; another
 answer was; the task doesn't wait for an answer; there is no such run; the run is over."""
 
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
 DRIVEN = ("PENDING", "RUNNING", "WAITING")
 """The statuses of runs that can be claimed."""
 
@@ -199,6 +204,7 @@ class NewRun(msgspec.Struct, frozen=True, gc=False):
     owner: Owner | None = None
     lease_until: int = 0
     opened: tuple[Wait, ...] = ()
+    tags: dict[str, str] = {}
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):
@@ -319,6 +325,8 @@ class Store(Protocol):
         graph: str | None = None,
         limit: int = 100,
         before: int | None = None,
+        since: int | None = None,
+        tags: Mapping[str, str] = NO_TAGS,
     ) -> Sequence[RunInfo]:
         """Return runs, the newest first.
 
@@ -327,6 +335,8 @@ class Store(Protocol):
             graph: only runs of the graph with this name.
             limit: how many at most.
             before: only runs created before this time.
+            since: only runs created at this time or later.
+            tags: only runs that have all of these.
         """
         ...
 
@@ -404,6 +414,7 @@ class Store(Protocol):
         self,
         *,
         run_id: str | None = None,
+        task: str | None = None,
         assignee: str | None = None,
         kind: str | None = None,
         limit: int = 100,
@@ -413,6 +424,7 @@ class Store(Protocol):
 
         Args:
             run_id: only those of this run.
+            task: only that of this task, which takes no longer however many there are; it goes with ``run_id``.
             assignee: only those assigned so.
             kind: only those of this kind.
             limit: how many at most.

@@ -185,8 +185,8 @@ def shape(scope: dict[str, Any], depth: int = 3) -> Any:
 def test_parents_are_what_the_definition_says(monkeypatch: pytest.MonkeyPatch) -> None:
     found: dict[str, str] = {}
 
-    def remember(plan: Any, topology: Any, nodes: Any) -> list[str]:
-        assign_parents(plan, topology, nodes)
+    def remember(plan: Any, topology: Any, nodes: Any, within: Any) -> list[str]:
+        assign_parents(plan, topology, nodes, within)
         found.update({id_: node.parent for id_, node in plan.nodes.items() if node.parent})
         return []
 

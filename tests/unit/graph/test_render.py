@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perdure import GraphBuilder, reduce_list_append
+from perdure import GraphBuilder, StepContext, reduce_list_append
 from unit.graph.graphs import builder, same, steps
 
 
@@ -134,3 +134,26 @@ def test_a_graph_that_leads_nowhere_is_drawn_as_far_as_it_goes() -> None:
     g.add(g.edge_from(g.start_node).to(a), g.edge_from(b).to(g.end_node))
     shown = g.build(validate_graph_structure=False).render()
     assert "  b --> [*]" in shown
+
+
+def test_a_router_is_drawn_as_a_fork_of_its_ways() -> None:
+    g = builder()
+    a, b = steps(g, "a b")
+
+    @g.router
+    async def choose(ctx: StepContext[None, None, int]) -> str:
+        return "a"
+
+    g.add(
+        g.edge_from(g.start_node).to(choose),
+        g.edge_from(choose).to(a, b),
+        g.edge_from(a, b).to(g.end_node),
+    )
+    shown = g.build().render().splitlines()
+    assert "  state choose_routes <<fork>>" in shown
+    assert [line for line in shown if line.startswith("  choose")] == [
+        "  choose",
+        "  choose --> choose_routes",
+        "  choose_routes --> a",
+        "  choose_routes --> b",
+    ]

@@ -59,10 +59,10 @@ def place(tmp_path, sound):
     return write_bytes
 
 
-def test_pages_that_were_overwritten_in_the_middle_are_noticed(place, sound):
+def test_pages_that_were_overwritten_in_the_midst_of_the_logs_are_noticed(place, sound):
     data, logs = sound
-    middle = len(data) // PAGE // 2
-    path = place(data[: middle * PAGE] + b"\xaa" * (3 * PAGE) + data[(middle + 3) * PAGE :])
+    first = len(data) // PAGE * 3 // 4  # behind the pages that hold the schema
+    path = place(data[: first * PAGE] + b"\xaa" * (3 * PAGE) + data[(first + 3) * PAGE :])
 
     async def main():
         async with opened(path) as store:

@@ -11,7 +11,7 @@ from typing import Any, SupportsIndex
 
 from perdure.kernel.state.draft import DRAFTS, can_be_loaded, draft, draft_of_all, load, load_before_the_rest
 from perdure.kernel.state.tree import CONTAINERS, SIMPLE
-from perdure.kernel.state.unread import MARKS, UNREAD, refusal
+from perdure.kernel.state.unread import MARKS, refusal
 from perdure.kernel.state.versions import ABSENT, ListVersion
 
 
@@ -62,11 +62,8 @@ class LazyList(LoadedList):
         Raises:
             GraphRuntimeError: it has.
         """
-        if _len(self) != len(MARKS):
+        if not _equals(self, _MARKED):  # anything beside a mark refuses to be compared with it
             raise refusal()
-        for index in range(len(MARKS)):
-            if _item(self, index) is not UNREAD:
-                raise refusal()
 
     def append(self, value: Any, /) -> None:
         if type(self) is LazyList:
@@ -173,8 +170,8 @@ def _load(container: LazyList) -> None:
 
 _new: Any = list.__new__
 _extend = list.extend
-_len = list.__len__
-_item = list.__getitem__
+_equals = list.__eq__
+_MARKED = [*MARKS]
 
 load_before_the_rest(LazyList, list)
 can_be_loaded(LazyList, _load)

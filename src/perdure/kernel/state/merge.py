@@ -117,7 +117,13 @@ class Merged(msgspec.Struct, gc=False):
             self._set(path, mine)
 
     def _replaced(self, base: Any, mine: Any, current: Any, path: Path, declared: Declared | None) -> None:
-        if current is base or same(base, current):
+        if type(mine) is int and type(base) is int and type(current) is int:  # the rest would say the same, later
+            if current == base:
+                self._put(SET, path, mine)
+            else:
+                self.summed.append(path)
+                self._put(MERGE, path, mine - base)
+        elif current is base or same(base, current):
             self._set(path, mine)
         elif (delta := _added(base, mine, current)) is not None:
             self.summed.append(path)
@@ -150,7 +156,7 @@ class Merged(msgspec.Struct, gc=False):
         """Merge a dict key by key; ``declared`` tells what is declared of a key."""
         for key, inner in change.changes.items():
             before, now = base.get(key), current.get(key)
-            if base.kind is Counter and before is ABSENT and now is not ABSENT:
+            if base.kind is Counter and before is ABSENT and _is_number(now) and _puts_number(inner):
                 before = 0
             self.merge(before, inner, now, (*path, key), declared(key))
         if change.moved:
@@ -279,6 +285,10 @@ def _added(base: Any, mine: Any, current: Any, must_be_finite: bool = True) -> A
     except OverflowError:  # an int that is too large to be added to a float
         return None
     return None if must_be_finite and not _is_number(total) else delta
+
+
+def _puts_number(change: Difference) -> bool:
+    return isinstance(change, Replaced) and _is_number(change.value)
 
 
 def _only_moves(base: Any, change: Difference) -> bool:

@@ -18,7 +18,7 @@ from perdure.errors import Fenced
 from perdure.store.port import Append, NewRun, Row, RunInfo, Snapshot
 from perdure.store.sqlite.inbox import close_waits, open_waits, take_entries
 from perdure.store.sqlite.queries import QUERIES
-from perdure.store.sqlite.rows import checked, encode_owner, run_info
+from perdure.store.sqlite.rows import checked, encode_owner, encode_tags, run_info
 
 
 class Operation(Protocol):
@@ -65,6 +65,7 @@ class CreateOperation:
             run.state_digest,
             run.update.error,
             run.update.due_at,
+            encode_tags(run.tags),
         )
         cursor = connection.execute(QUERIES["insert_run"], fields)
         if cursor.rowcount == 1:
@@ -96,6 +97,7 @@ class CreateOperation:
             state_digest=run.state_digest,
             error=run.update.error,
             due_at=run.update.due_at,
+            tags=run.tags,
         )
 
     def landed(self, connection: sqlite3.Connection, outcome: Any) -> bool | None:

@@ -76,8 +76,8 @@ PRAGMA wal_autocheckpoint = 0;
 -- name: insert_run
 -- Create a run; nothing happens if the id is taken.
 INSERT INTO run (run_id, graph, fingerprint, status, known_seq, epoch, owner, lease_until, created_at, inputs_digest,
-                 state_digest, error, due_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 state_digest, error, due_at, tags)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run_id) DO NOTHING;
 
 -- name: position
@@ -124,17 +124,20 @@ SELECT data FROM blob WHERE run = (SELECT number FROM run WHERE run_id = ?) AND 
 
 -- name: get_run
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
-       inputs_digest, state_digest, error, due_at
+       inputs_digest, state_digest, error, due_at, tags
 FROM runs
 WHERE run_id = ?;
 
 -- name: list_runs
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
-       inputs_digest, state_digest, error, due_at
+       inputs_digest, state_digest, error, due_at, tags
 FROM runs
 WHERE (?1 IS NULL OR status IN (SELECT value FROM json_each(?1)))
   AND (?2 IS NULL OR graph = ?2)
   AND (?3 IS NULL OR created_at < ?3)
+  AND (?5 IS NULL OR created_at >= ?5)
+  AND (?6 IS NULL OR NOT EXISTS (
+      SELECT key, value FROM json_each(?6) EXCEPT SELECT key, value FROM json_each(runs.tags)))
 ORDER BY created_at DESC, number DESC
 LIMIT ?4;
 
@@ -174,7 +177,7 @@ PRAGMA quick_check(1);
 -- Runs that nobody drives and that are due, those that have been so for longest first. Of each graph as many as are wanted in
 -- all, so that runs of other graphs, and those that aren't wanted, aren't looked at.
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
-       inputs_digest, state_digest, error, due_at
+       inputs_digest, state_digest, error, due_at, tags
 FROM (SELECT DISTINCT value FROM json_each(?2)) AS mine
 JOIN runs ON runs.number IN (
     SELECT number FROM run WHERE graph = mine.value AND ready_at <= ?1 ORDER BY ready_at, number LIMIT ?3
@@ -185,7 +188,7 @@ LIMIT ?3;
 -- name: claimable_run
 -- The same for one run, of whatever graph; ?3 says that its status doesn't matter, nor when it is due.
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
-       inputs_digest, state_digest, error, due_at
+       inputs_digest, state_digest, error, due_at, tags
 FROM runs
 WHERE run_id = ?2 AND (ready_at <= ?1 OR (?3 AND lease_until <= ?1));
 
@@ -204,7 +207,7 @@ SELECT epoch FROM run WHERE run_id = ?;
 
 -- name: orphans
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
-       inputs_digest, state_digest, error, due_at
+       inputs_digest, state_digest, error, due_at, tags
 FROM runs
 WHERE owner IS NOT NULL AND status IN ('PENDING', 'RUNNING', 'WAITING') AND lease_until > ?
 ORDER BY lease_until, number;
@@ -257,6 +260,20 @@ SELECT run.run_id, wait.task, wait.node, wait.kind, wait.name, wait.title, wait.
 FROM wait
 JOIN run ON run.number = wait.run
 WHERE wait.run = (SELECT number FROM run WHERE run_id = ?7)
+  AND (?1 IS NULL OR wait.assignee = ?1)
+  AND (?2 IS NULL OR wait.kind = ?2)
+  AND (wait.opened_at, run.run_id, wait.task) > (?3, ?4, ?5)
+ORDER BY wait.opened_at, run.run_id, wait.task
+LIMIT ?6;
+
+-- name: read_wait
+-- The same for one task of a run.
+SELECT run.run_id, wait.task, wait.node, wait.kind, wait.name, wait.title, wait.assignee, CAST(wait.schema AS BLOB),
+       wait.opened_at, wait.due_at, wait.path
+FROM wait
+JOIN run ON run.number = wait.run
+WHERE wait.run = (SELECT number FROM run WHERE run_id = ?7)
+  AND wait.task = ?8
   AND (?1 IS NULL OR wait.assignee = ?1)
   AND (?2 IS NULL OR wait.kind = ?2)
   AND (wait.opened_at, run.run_id, wait.task) > (?3, ?4, ?5)

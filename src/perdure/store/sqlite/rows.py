@@ -5,7 +5,7 @@ Columns have types, but in a damaged file anything may be found in them; so all 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 _Row = tuple[int, int, int, int, bytes, bytes]
 _RunInfo = tuple[
-    str, str, str, str, int, bytes, int, str | None, int, int, int, str, str, str, int | None
+    str, str, str, str, int, bytes, int, str | None, int, int, int, str, str, str, int | None, str
 ]  # in the order of RunInfo's fields
 _Wait = tuple[str, str, str, str, str, str, str, bytes, int, int | None, str]
 _Entry = tuple[int, str, str, bytes, str, int]
@@ -25,7 +25,13 @@ _Size = tuple[str, str, str, int, int, int]
 _Snapshot = tuple[int, str, int, bytes, bytes, bytes]
 
 _decode_owner = msgspec.json.Decoder(Owner).decode
+_decode_tags = msgspec.json.Decoder(dict[str, str]).decode
 encode_owner = msgspec.json.Encoder().encode
+
+
+def encode_tags(tags: Mapping[str, str]) -> str:
+    """Return tags as they are written: always the same text for the same tags."""
+    return msgspec.json.encode(dict(tags), order="sorted").decode()
 
 
 def log_row(columns: Sequence[Any]) -> Row:
@@ -37,6 +43,7 @@ def run_info(columns: Sequence[Any]) -> RunInfo:
     """Return a row of ``runs``."""
     fields: list[Any] = [*msgspec.convert(columns, _RunInfo)]
     fields[7] = _decode_owner(fields[7]) if fields[7] is not None else None
+    fields[15] = _decode_tags(fields[15]) if fields[15] != "{}" else {}
     return RunInfo(*fields)
 
 

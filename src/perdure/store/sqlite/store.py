@@ -13,7 +13,7 @@ import os
 import sqlite3
 import warnings
 import weakref
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ import aiosqlite
 from perdure.errors import StoreClosed, StoreCorrupt, StoreUnsupported
 from perdure.store.chain import verify_blob
 from perdure.store.port import (
+    NO_TAGS,
     PAGE_BYTES,
     Append,
     Entry,
@@ -248,11 +249,19 @@ class SQLiteStore:
         return found[0] if found else None
 
     async def list(
-        self, *, statuses: Sequence[str] = (), graph: str | None = None, limit: int = 100, before: int | None = None
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        graph: str | None = None,
+        limit: int = 100,
+        before: int | None = None,
+        since: int | None = None,
+        tags: Mapping[str, str] = NO_TAGS,
     ) -> Sequence[RunInfo]:
         """Return runs, the newest first."""
         wanted = json.dumps([*statuses]) if statuses else None
-        return await self._fetch("list_runs", (wanted, graph, before, limit), rows.run_info)
+        tagged = rows.encode_tags(tags) if tags else None
+        return await self._fetch("list_runs", (wanted, graph, before, limit, since, tagged), rows.run_info)
 
     async def adopt(self, run: NewRun) -> tuple[RunInfo, bool]:
         """Create a run that comes from another store, with its whole log; if the id is taken, return what is there and False."""
@@ -348,6 +357,7 @@ class SQLiteStore:
         self,
         *,
         run_id: str | None = None,
+        task: str | None = None,
         assignee: str | None = None,
         kind: str | None = None,
         limit: int = 100,
@@ -358,6 +368,8 @@ class SQLiteStore:
         parameters = (assignee, kind, *start, limit)
         if run_id is None:
             return await self._fetch("read_waits", parameters, rows.wait)
+        if task is not None:
+            return await self._fetch("read_wait", (*parameters, run_id, task), rows.wait)
         return await self._fetch("read_waits_of_run", (*parameters, run_id), rows.wait)
 
     async def mail(self, owner: Owner) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from perdure.store.port import RunUpdate, Store
 from perdure.testing.store_laws.law import Laws, law
@@ -99,6 +100,32 @@ class RunLaws(Laws):
         assert [info.run_id for info in await store.list(statuses=["RUNNING"], graph="graph-1")] == []
         assert [info.run_id for info in await store.list(statuses=["COMPLETED"])] == []
         assert len(await store.list(statuses=["FAILED"], graph="graph-1", before=START + 3)) == 1
+
+    @law
+    async def test_runs_are_listed_by_tags_and_time(self, store: Store) -> None:
+        """A run has to have every tag that is asked for, with the same text, whatever is in it."""
+        odd = {"a.b": "1", 'qu"ote': "it's", "ünï": "🦉\n", "": "", "1": "true"}
+        for index, tags in enumerate(({}, {"team": "a"}, {"team": "a", "size": "1"}, {"team": "b"}, odd)):
+            await create(store, f"run-{index}", created_at=START + index, tags=tags)
+        assert (await known(store, "run-4")).tags == odd
+        assert (await known(store, "run-0")).tags == {}
+
+        async def found(**conditions: Any) -> list[str]:
+            return [info.run_id for info in await store.list(**conditions)]
+
+        assert await found(tags={"team": "a"}) == ["run-2", "run-1"]
+        assert await found(tags={"team": "a", "size": "1"}) == ["run-2"]
+        assert await found(tags={"team": "a"}, limit=1) == ["run-2"]
+        assert (
+            await found(tags={"team": "A"}) == await found(tags={"tea": "a"}) == await found(tags={"a": "team"}) == []
+        )
+        for name, value in odd.items():
+            assert await found(tags={name: value}) == ["run-4"]
+        assert await found(tags=odd) == ["run-4"]
+        assert await found(tags={}) == await found()
+        assert await found(since=START + 3) == ["run-4", "run-3"]
+        assert await found(since=START + 1, before=START + 3, tags={"team": "a"}) == ["run-2", "run-1"]
+        assert await found(since=START + 2, before=START + 2) == []
 
     @law
     async def test_a_listed_run_is_as_it_is_got(self, store: Store) -> None:

@@ -64,6 +64,16 @@ class WaitLaws(Laws):
         assert [*await store.waits()] == [passed_on]
 
     @law
+    async def test_a_wait_is_found_by_its_task(self, store: Store) -> None:
+        """Only in the run that is named, and only if it is of the kind that is asked for."""
+        await create(store, opened=[wait("a"), wait("b", kind="signal")])
+        await create(store, "other", opened=[wait("a", "other"), wait("c", "other")])
+        assert [*await store.waits(run_id="run", task="a")] == [wait("a")]
+        assert [*await store.waits(run_id="run", task="b", kind="signal")] == [wait("b", kind="signal")]
+        assert [*await store.waits(run_id="run", task="b", kind="human")] == []
+        assert [*await store.waits(run_id="run", task="c")] == []
+
+    @law
     async def test_waits_are_listed_oldest_first_and_by_page(self, store: Store) -> None:
         """Of those opened at once, by run and task; a page begins behind a wait though that is closed meanwhile."""
         logs = [await create(store, run_id) for run_id in ("b", "a")]

@@ -89,6 +89,7 @@ class Log:
         owner: Owner | None = None,
         lease_until: int = 0,
         opened: Sequence[Wait] = (),
+        tags: Mapping[str, str] | None = None,
     ) -> NewRun:
         """Return the run with its first commit; the log stays as it is."""
         return NewRun(
@@ -104,6 +105,7 @@ class Log:
             owner=owner,
             lease_until=lease_until,
             opened=tuple(opened),
+            tags=dict(tags or {}),
         )
 
     def took(self, rows: Sequence[Row]) -> None:
@@ -120,11 +122,12 @@ async def create(
     update: RunUpdate = RUNNING,
     driven_until: int = 0,
     opened: Sequence[Wait] = (),
+    tags: Mapping[str, str] | None = None,
 ) -> Log:
     """Create a run, driven by a worker if ``driven_until`` is given, and return its log."""
     log = Log(run_id, await store.next_epoch(), graph=graph, created_at=created_at)
     driver = owner() if driven_until else None
-    run = log.creation(*contents, update=update, owner=driver, lease_until=driven_until, opened=opened)
+    run = log.creation(*contents, update=update, owner=driver, lease_until=driven_until, opened=opened, tags=tags)
     _, created = await store.create(run)
     assert created
     log.took(run.rows)

@@ -20,6 +20,7 @@ CREATE TABLE run (
     state_digest  TEXT NOT NULL,
     error         TEXT NOT NULL DEFAULT '',
     due_at        INTEGER,                         -- when the run wants to be driven again
+    tags          TEXT NOT NULL DEFAULT '{}',      -- what it was given at its start to be found by, as a JSON object of texts
     -- When it can be claimed; NULL is never. Without due_at that is at once, but for a waiting run: when something comes in.
     ready_at      INTEGER AS (CASE
                                   WHEN status IN ('PENDING', 'RUNNING') THEN max(lease_until, coalesce(due_at, 0))
@@ -176,7 +177,8 @@ SELECT run.number,
        run.state_digest,
        run.error,
        run.due_at,
-       run.ready_at
+       run.ready_at,
+       run.tags
 FROM run
 LEFT JOIN log AS last ON last.id = (SELECT id FROM log WHERE run = run.number ORDER BY first DESC LIMIT 1);
 
@@ -196,10 +198,51 @@ JOIN json_each(log.events) AS event;
 CREATE VIEW waiting AS
 SELECT run.run_id,
        wait.task,
+       wait.node,
+       wait.path,
        wait.kind,
+       wait.name,
        wait.title,
        wait.assignee,
        wait.opened_at,
        wait.due_at
 FROM wait
 JOIN run ON run.number = wait.run;
+
+-- For people who look into the file: an attempt of a task a row. What comes next in the log about the task is how it ended: if
+-- that is another start, a process died. Ask for one run (or some), else all logs are read and sorted.
+CREATE VIEW attempts AS
+SELECT run_id,
+       json_extract(event, '$[1]')              AS task,
+       json_extract(event, '$[2]')              AS node,
+       coalesce(json_extract(event, '$[3]'), 1) AS attempt,
+       seq                                      AS started_seq,
+       ts                                       AS started_at,
+       ended_seq,
+       ended_at,
+       CASE ended
+           WHEN 'NodeCompleted' THEN 'completed'
+           WHEN 'NodeFailed' THEN 'failed'
+           WHEN 'NodeInterrupted' THEN 'interrupted'
+           WHEN 'NodeCancelled' THEN 'cancelled'
+           WHEN 'WaitOpened' THEN 'waits'
+           WHEN 'NodeStarted' THEN 'lost'
+       END                                      AS outcome,
+       CASE ended
+           WHEN 'NodeFailed' THEN json_extract(ending, '$[2][0]') || ': ' || json_extract(ending, '$[2][1]')
+       END                                      AS error
+FROM (
+    SELECT run_id,
+           seq,
+           ts,
+           kind,
+           event,
+           lead(kind) OVER next  AS ended,
+           lead(seq) OVER next   AS ended_seq,
+           lead(ts) OVER next    AS ended_at,
+           lead(event) OVER next AS ending
+    FROM events
+    WHERE kind IN ('NodeStarted', 'NodeCompleted', 'NodeFailed', 'NodeInterrupted', 'NodeCancelled', 'WaitOpened')
+    WINDOW next AS (PARTITION BY run_id, json_extract(event, '$[1]') ORDER BY seq)
+)
+WHERE kind = 'NodeStarted';

@@ -1,0 +1,75 @@
+"""Driving a run from the command line: to its end, with its result printed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from perdure.cli.database import awaited, check_exists
+from perdure.cli.exits import Exit
+from perdure.cli.output import print_json
+from perdure.errors import PerdureError
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
+    from perdure.engine.handle import RunHandle
+
+app_option: Callable[[Any], Any] = click.option(
+    "--app",
+    metavar="MODULE:ATTR",
+    help="The graph of the run, or a function that returns it, or an Engine. The current directory is searched first.",
+)
+
+
+def drive_to_end(app: str, db: Path, begin: Callable[[Engine], Awaitable[RunHandle[Any]]], *, as_json: bool) -> None:
+    """Let a run begin to be driven, wait for its end, and print its result."""
+    from perdure.cli.application import engine_of  # noqa: PLC0415
+    from perdure.cli.main import one_line  # noqa: PLC0415
+
+    check_exists(db)
+    engine = engine_of(app, db)
+    try:
+        run, result = awaited(_driven(engine, begin))
+    except PerdureError:
+        raise
+    except Exception as error:  # a step's own
+        notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("perdure: in run ")]
+        where = notes[0].removeprefix("perdure: in ") if notes else "the run"
+        click.echo(f"perdure: {where} failed: {type(error).__name__}: {one_line(str(error))}", err=True)
+        click.get_current_context().exit(Exit.FAILED)
+    if as_json:
+        from perdure.engine.untyped import shown  # noqa: PLC0415
+
+        print_json({"run_id": run, "result": shown(msgspec.to_builtins(result, enc_hook=str))})
+    else:
+        click.echo(result if isinstance(result, str) else repr(result))
+
+
+async def _driven(engine: Engine, begin: Callable[[Engine], Awaitable[RunHandle[Any]]]) -> tuple[str, Any]:
+    async with engine:
+        handle = await begin(engine)
+        return handle.run_id, await handle.result()
+
+
+def without_graph(db: Path, do: Callable[[Engine], Awaitable[Any]]) -> Any:
+    """Do something with an engine that knows no graph."""
+    from perdure.engine.engine import Engine  # noqa: PLC0415
+
+    async def doing() -> Any:
+        async with Engine.open(db, recover=False) as engine:
+            return await do(engine)
+
+    check_exists(db)
+    return awaited(doing())
+
+
+def tell_status(run: str, status: str, *, as_json: bool) -> None:
+    """Print where a run is now."""
+    if as_json:
+        print_json({"run_id": run, "status": status})
+    else:
+        click.echo(f"{run} {status}")

@@ -1,0 +1,317 @@
+"""Forking: a new run that goes on from a point of another one.
+
+Its log is the source's, less what is to run again (``kernel/rewrite.py``). Outputs that are given in the place of others are
+recorded last, as completions of their tasks, with all that follows from them at once; that is the only part that calls user
+code, as what lies behind those tasks decides on the new values. Then the run is created, in one commit, and whoever knows
+its graph drives it on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from perdure.codec.codec import BlobMissing, blob_digest
+from perdure.codec.refusal import Refusal
+from perdure.engine.code import UserCode
+from perdure.engine.context import JoinContext
+from perdure.engine.driver import first_waits
+from perdure.engine.history import read_history
+from perdure.engine.inspect import find, stored_plan
+from perdure.engine.journal import Journal, Position
+from perdure.engine.recovery import refold_joins
+from perdure.engine.registered import Registered, new_run
+from perdure.engine.starting import Starting, create_run
+from perdure.engine.untyped import NoValues, UntypedValues
+from perdure.engine.values import CodedValues
+from perdure.engine.worker import Worker
+from perdure.errors import CodecError, GraphRuntimeError, GraphSetupError, RunConflict, RunStalled
+from perdure.events import AnyEvent, NodeCompleted, NodeStarted, RunRetried, RunStarted, SignalKept
+from perdure.graph.graph import Graph
+from perdure.graph.types import Missing
+from perdure.ids import START_TASK
+from perdure.kernel.deciding import ArrivalFailed, Deciding
+from perdure.kernel.rewrite import Rewritten, Source, rewrite, survey
+from perdure.kernel.run import Run, Task
+from perdure.kernel.settle import settle
+from perdure.kernel.state.committed import Transaction
+from perdure.store.chain import chain_start
+from perdure.store.port import NewRun, RunInfo, RunUpdate
+
+
+class Forking(msgspec.Struct, frozen=True):
+    """What a fork is to be.
+
+    Attributes:
+        run_id: the source.
+        at: the seq of an event, or a task.
+        inputs: other inputs.
+        outputs: for tasks, by id, what they give out instead.
+        new_run_id: the id of the new run.
+        by: who forks it.
+        drive: whether this worker drives it.
+    """
+
+    run_id: str
+    at: int | str | None
+    inputs: Any
+    outputs: Mapping[str, Any]
+    new_run_id: str
+    by: str
+    drive: bool = False
+
+
+class Forked(msgspec.Struct):
+    """A log that isn't written yet.
+
+    Attributes:
+        info: the source.
+        source: its log.
+        rewritten: the new one.
+        values: how the state in it is read.
+        digests: the large values that it refers to.
+    """
+
+    info: RunInfo
+    source: Source
+    rewritten: Rewritten
+    values: CodedValues | UntypedValues | NoValues
+    digests: list[str]
+
+
+async def fork(worker: Worker, forking: Forking) -> RunInfo:
+    """Create the run; it isn't driven yet.
+
+    Raises:
+        RunNotFound: there is no such source.
+        RunConflict: the new id is taken, or the source has no such event or task.
+        RunStalled: other inputs or outputs are given, and this worker wasn't given the graph.
+        GraphSetupError: the arguments don't go together.
+    """
+    if not isinstance(forking.inputs, Missing):
+        return await _with_inputs(worker, forking)
+    forked = await prepared(worker, forking)
+    info = forked.info
+    events, run = forked.rewritten.events, forked.rewritten.run
+    blobs = {digest: await worker.store.blob(info.run_id, digest) for digest in forked.digests}
+    values = forked.values if isinstance(forked.values, CodedValues) else None
+    if values is not None:
+        values.blobs.unsaved.update(blobs)
+    if forking.outputs:
+        assert values is not None
+        mine = _graph_of(worker, info, "other outputs")
+        code = UserCode(mine.graph, mine.flows, values, forking.new_run_id, worker.deps_of(mine.graph))
+        await refold_joins(run, code, worker.store, values.blobs)
+        events += await _replaced(worker, mine, run, code, values, forking)
+        blobs.update(values.blobs.unsaved)
+    started = events[0]
+    assert isinstance(started, RunStarted)
+    position = Position(0, chain_start(forking.new_run_id, info.graph), 0)
+    held = (values or UntypedValues()).blobs
+    journal = Journal(worker.store, forking.new_run_id, worker.epoch, position, worker.clock, held, started.durability)
+    rows = journal.rows(events)
+    new = NewRun(
+        run_id=forking.new_run_id,
+        graph=info.graph,
+        fingerprint=info.fingerprint,
+        created_at=rows[0].ts,
+        inputs_digest=info.inputs_digest,
+        state_digest=info.state_digest,
+        rows=rows,
+        update=RunUpdate(run.status.value),
+        blobs=blobs,
+        opened=first_waits(run, events, rows[0].ts),
+    )
+    return _created(*await worker.store.create(new))
+
+
+def _created(info: RunInfo, created: bool) -> RunInfo:
+    if not created:
+        raise RunConflict(
+            f"there is a run {info.run_id!r} already: give the fork another new_run_id", run_id=info.run_id
+        )
+    return info
+
+
+async def _with_inputs(worker: Worker, forking: Forking) -> RunInfo:
+    """Create a run of the same graph, from the same state, with other inputs: all of it runs again."""
+    if forking.at is not None or forking.outputs:
+        raise GraphSetupError("with other inputs= all of a run runs again, so at= and outputs= don't go with them")
+    info = await find(worker.store, forking.run_id)
+    mine = _graph_of(worker, info, "other inputs")
+    history = read_history(worker.store, info)
+    started = (await anext(history)).event
+    await history.aclose()  # type: ignore[attr-defined]
+    assert isinstance(started, RunStarted)
+    values = CodedValues(mine.codec)
+    if (digest := blob_digest(started.state)) is not None:
+        values.blobs.add(digest, await worker.store.blob(info.run_id, digest))
+    starting = Starting(
+        run_id=forking.new_run_id,
+        inputs=forking.inputs,
+        state=values.state(started.state),
+        deps=worker.deps_of(mine.graph),
+        by=forking.by,
+        durability=started.durability,
+        tags=started.tags,
+        origin=info.run_id,
+        is_driven=forking.drive,
+    )
+    found, _, created = await create_run(worker, mine, starting)
+    return _created(found, created)
+
+
+def _graph_of(worker: Worker, info: RunInfo, what: str) -> Registered:
+    mine = worker.graphs.of(info)
+    if mine is None or mine.graph.fingerprint != info.fingerprint:
+        which = "wasn't given" if mine is None else "knows in another version"
+        raise RunStalled(
+            f"{what} need the code of graph {info.graph!r} of run {info.run_id!r}, which this engine {which}",
+            run_id=info.run_id,
+        )
+    return mine
+
+
+# --- the log ---
+
+
+async def prepared(worker: Worker, forking: Forking) -> Forked:
+    """Work out the log of a fork, but for what follows from outputs that are given; write nothing.
+
+    Raises:
+        RunNotFound, RunConflict, RunStalled: as for :func:`fork`.
+    """
+    store = worker.store
+    info = await find(store, forking.run_id)
+    mine = worker.graphs.of(info)
+    if forking.outputs:
+        mine = _graph_of(worker, info, "other outputs")
+    elif mine is not None and mine.graph.fingerprint != info.fingerprint:
+        mine = None
+    history = [recorded.event async for recorded in read_history(store, info)]
+    plan = mine.graph.plan if mine is not None else await stored_plan(store, info)
+    source = survey(history, Run(plan, info.run_id, NoValues()))
+    dropped, upto = await _point(worker, info, source, forking)
+    first = history[0]
+    assert isinstance(first, RunStarted)
+    started = _started(first, history[:upto], forking)
+    needed = list(dict.fromkeys(digest for event in history for digest in _digests(event)))
+    readings: list[CodedValues | UntypedValues | NoValues]
+    readings = [CodedValues(mine.codec)] if mine is not None else [UntypedValues(), NoValues()]
+    for values in readings:
+        if not isinstance(values, NoValues):
+            for digest in needed:
+                values.blobs.add(digest, await store.blob(info.run_id, digest))
+        make = _maker(mine.graph if mine is not None else None, plan, forking.new_run_id, values)
+        try:
+            rewritten = rewrite(source, started, make, set(dropped), upto)
+        except (GraphRuntimeError, CodecError, BlobMissing, Refusal, LookupError, TypeError, ValueError):
+            if values is readings[-1]:
+                raise
+            continue  # the state can't be read without its classes; nothing else needs it
+        digests = list(dict.fromkeys(digest for event in rewritten.events for digest in _digests(event)))
+        return Forked(info, source, rewritten, values, digests)
+    raise AssertionError("the last reading has returned or raised")
+
+
+def _maker(
+    graph: Graph[Any, Any, Any, Any] | None, plan: Any, run_id: str, values: CodedValues | UntypedValues | NoValues
+) -> Callable[[], Run]:
+    return lambda: new_run(graph, run_id, values) if graph is not None else Run(plan, run_id, values)
+
+
+def _started(first: RunStarted, history: list[AnyEvent], forking: Forking) -> RunStarted:
+    max_steps = first.max_steps
+    for event in history:
+        if isinstance(event, RunRetried) and event.max_steps is not None:
+            max_steps = event.max_steps
+    return msgspec.structs.replace(
+        first, by=forking.by, origin=forking.run_id, max_steps=max_steps, deadline=None, trace=""
+    )
+
+
+async def _point(worker: Worker, info: RunInfo, source: Source, forking: Forking) -> tuple[set[str], int]:
+    """Return the tasks that are dropped, and up to which event the source is looked at."""
+    at, last = forking.at, len(source.history)
+    dropped = set(forking.outputs)
+    known = {event.task for event in source.history if isinstance(event, NodeStarted | NodeCompleted)} | {START_TASK}
+    if isinstance(at, int):
+        if not 1 <= at <= last:
+            raise RunConflict(
+                f"run {info.run_id!r} has no event {at}: its log goes from 1 to {last}", run_id=info.run_id
+            )
+        row = (await worker.store.read(info.run_id, at - 1, 1))[0]
+        return dropped, row.first + row.count - 1
+    if at == START_TASK:
+        # Inputs that are mapped right away are recorded as items, behind the completion of the start.
+        was_tried = any(isinstance(event, NodeStarted) and event.task == START_TASK for event in source.history)
+        return dropped, 1 if was_tried else source.finished.get(START_TASK, 1)
+    for task in dropped if at is None else {*dropped, at}:
+        if task not in known:
+            raise RunConflict(f"run {info.run_id!r} has no task {task!r} that has begun", run_id=info.run_id)
+    return dropped if at is None else {*dropped, at}, last
+
+
+def _digests(event: AnyEvent) -> Iterator[str]:
+    """Yield which large values an event refers to."""
+    if not isinstance(event, SignalKept):
+        for value in _raws(event):
+            digest = blob_digest(value)
+            if digest is not None:
+                yield digest
+
+
+def _raws(part: Any) -> Iterator[msgspec.Raw]:
+    if isinstance(part, msgspec.Raw):
+        yield part
+    elif isinstance(part, tuple):
+        for inner in part:
+            yield from _raws(inner)
+    elif isinstance(part, msgspec.Struct):
+        for name in part.__struct_fields__:
+            value = getattr(part, name)
+            if not isinstance(value, str | int):
+                yield from _raws(value)
+
+
+# --- outputs in the place of others ---
+
+
+async def _replaced(
+    worker: Worker, mine: Registered, run: Run, code: UserCode, values: CodedValues, forking: Forking
+) -> list[AnyEvent]:
+    """Decide what follows from the outputs that are given, each as soon as its task is there."""
+    deciding = Deciding(run, code, worker.clock.now())
+    left = dict(forking.outputs)
+    while left:
+        task = next((run.tasks[id_] for id_ in left if id_ in run.tasks), None)
+        if task is None:
+            raise RunConflict(
+                f"the output of task {next(iter(left))!r} can't be given: it comes after what runs again, or another task "
+                "in its place. Fork the run in two steps",
+                run_id=forking.run_id,
+            )
+        await _complete(deciding, mine, task, left.pop(task.id), values)
+        try:
+            settle(deciding)
+        except ArrivalFailed as failed:
+            raise failed.exception from None
+    return deciding.events
+
+
+async def _complete(deciding: Deciding, mine: Registered, task: Task, output: Any, values: CodedValues) -> None:
+    """Record what a task is to have given out, and the ways on from there."""
+    run, node = deciding.run, task.node
+    if task.feeds is not None or node.id not in mine.graph.nodes or node.flow is None:
+        raise GraphSetupError(f"the output of {task.shown_path} can't be given: give those of its arms")
+    transaction = Transaction(run.state_of(task.scope, node))
+    context = JoinContext(run_id=run.run_id, transaction=transaction, deps=None, inputs=output)
+    evaluated = await mine.flows.evaluate(node.id, output, context, values)
+    if evaluated.stream is not None:
+        raise GraphSetupError(f"the output of {task.shown_path} is mapped: give it as a list")
+    change = deciding.change(run.state_of(task.scope, node), transaction.proposal())
+    deciding.record(NodeStarted(task.id, node.id, task.attempt + 1))
+    deciding.record(NodeCompleted(task.id, values.record(node.id, output), evaluated.route, change))
+    deciding.open_forks(evaluated.maps)

@@ -1,0 +1,54 @@
+"""The past of a run: its state as it was after an event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure.codec.codec import Blobs
+from perdure.engine.history import read_history
+from perdure.engine.inspect import stored_plan
+from perdure.engine.recovery import blobs_of
+from perdure.engine.registered import Registered, new_run
+from perdure.engine.untyped import UntypedValues, shown
+from perdure.engine.values import CodedValues
+from perdure.errors import GraphRuntimeError
+from perdure.kernel.apply import apply
+from perdure.kernel.run import Run
+from perdure.kernel.state.tree import thaw
+from perdure.store.port import RunInfo, Store
+
+
+async def state_at(store: Store, info: RunInfo, seq: int, mine: Registered | None = None) -> Any:
+    """Return a copy of a run's state as it was once an event had been recorded.
+
+    Args:
+        store: where the run is.
+        info: the run.
+        seq: the event, from 1.
+        mine: its graph. If it isn't known, or isn't the one the run was driven with, the state comes without its types: objects as
+            dicts of their fields, and all else as JSON has it.
+
+    Raises:
+        GraphRuntimeError: there is no such event, or the log doesn't fit the graph.
+        StoreCorrupt: a row isn't what was written.
+    """
+    if not 1 <= seq <= info.last_seq:
+        raise GraphRuntimeError(f"run {info.run_id!r} has events 1 to {info.last_seq}, and no event {seq}")
+    if mine is not None and mine.graph.fingerprint == info.fingerprint:
+        coded = CodedValues(mine.codec)
+        run = new_run(mine.graph, info.run_id, coded)
+        await _fold(store, info, run, coded.blobs, seq)
+        return thaw(run.state.tree)
+    untyped = UntypedValues()
+    run = Run(await stored_plan(store, info), info.run_id, untyped)
+    await _fold(store, info, run, untyped.blobs, seq)
+    return shown(thaw(run.state.tree))
+
+
+async def _fold(store: Store, info: RunInfo, run: Run, blobs: Blobs, seq: int) -> None:
+    async for recorded in read_history(store, info):
+        for digest in blobs_of([recorded.event], run.plan):
+            blobs.add(digest, await store.blob(info.run_id, digest))
+        apply(run, recorded.event)
+        if recorded.seq == seq:
+            return

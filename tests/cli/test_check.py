@@ -22,7 +22,7 @@ def test_runs_of_a_graph_that_the_app_lacks_are_told_so(perdure, db) -> None:
 
 
 def test_a_stalled_run_is_accepted(perdure, db, monkeypatch) -> None:
-    assert perdure("accept", "left", "--app", "orders:graph", "--db", db).code == 4
+    assert perdure("accept", "left", "--app", "orders:graph", "--db", db).code == 5
     with closing(sqlite3.connect(db)) as connection:
         connection.execute("UPDATE run SET status = 'STALLED', owner = NULL, lease_until = 0 WHERE run_id = 'left'")
         connection.commit()

@@ -53,7 +53,7 @@ def test_a_backup_holds_what_the_database_holds(perdure, db, tmp_path) -> None:
     assert perdure("verify", "--db", copy).code == 0
     assert ids(perdure, copy) == ids(perdure, db)
     code, _, err = perdure("backup", copy, "--db", db)
-    assert code == 5
+    assert code == 6
     assert "overwrites nothing" in err
 
 

@@ -81,6 +81,8 @@ def differences(run: Run, footprint: Footprint, new: Plan) -> list[str]:
     entered |= {task.node.id for task in run.tasks.values()} | ahead
     left |= ahead
     found = []
+    if old.version != new.version:
+        found.append(f"its version was {old.version!r}, and is {new.version!r}")
     if run.ends and old.end != new.end:
         found.append(f"a value has reached the end, which was end={old.end!r} and is end={new.end!r}")
     for name in sorted(entered):

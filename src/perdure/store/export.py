@@ -43,6 +43,7 @@ class RunLine(msgspec.Struct, frozen=True, tag="run"):
     created_at: int
     inputs_digest: str
     state_digest: str
+    tags: dict[str, str] = {}
 
 
 class PlanLine(msgspec.Struct, frozen=True, tag="plan"):
@@ -122,6 +123,7 @@ async def export_run(store: Store, info: RunInfo) -> AsyncIterator[bytes]:
             info.created_at,
             info.inputs_digest,
             info.state_digest,
+            info.tags,
         )
     )
     plan = await store.plan(info.fingerprint)
@@ -224,6 +226,7 @@ async def import_run(store: Store, exported: Exported, *, status: str | None = N
         update=update,
         blobs=exported.blobs,
         opened=tuple(exported.waits),
+        tags=run.tags,
     )
     info, is_new = await store.adopt(new)
     if not is_new:

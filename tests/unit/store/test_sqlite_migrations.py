@@ -19,7 +19,7 @@ from perdure.store.sqlite.queries import migrations
 from perdure.testing.store_laws.writing import create, stored, write
 
 SECOND = """
-ALTER TABLE run ADD COLUMN tags TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE run ADD COLUMN color TEXT NOT NULL DEFAULT '{}';
 CREATE TABLE bookmark (name TEXT PRIMARY KEY, run INTEGER NOT NULL) STRICT;
 CREATE INDEX bookmark_by_run ON bookmark (run);
 PRAGMA user_version = 2;
@@ -58,7 +58,7 @@ def test_an_older_file_is_brought_up_to_date_and_keeps_what_it_holds(
     run(main())
     assert query(path, "PRAGMA user_version") == [(2,)]
     assert query(path, "SELECT * FROM log")[: len(before)] == before
-    assert query(path, "SELECT tags FROM run") == [("{}",), ("{}",)]
+    assert query(path, "SELECT color FROM run") == [("{}",), ("{}",)]
 
 
 def test_a_new_file_has_the_schema_that_an_older_one_is_brought_to(

@@ -49,6 +49,7 @@ graph = g.build()
 
 
 registry = Registry([graph])
+graphs = [graph]
 
 
 def make_graph() -> object:

@@ -173,18 +173,41 @@ def test_a_worker_takes_no_more_runs_than_it_may() -> None:
     asyncio.run(main())
 
 
-def test_a_run_whose_dependencies_cant_be_made_is_set_aside_and_others_go_on() -> None:
+def test_a_run_whose_dependencies_cant_be_made_is_left_to_who_can_and_others_go_on() -> None:
     def broken() -> object:
         raise OSError("no database")
 
     async def main() -> None:
         store, good, bad = MemoryStore(), chain("good"), chain("bad")
         async with Engine.open(store, [good, bad], drive=False) as client:
-            stalled = await client.start(bad, inputs=1)
+            left = await client.start(bad, inputs=1)
             handle = await client.start(good, inputs=1)
-            async with Engine.open(store, [good, bad], deps_for={"bad": broken}):
+            async with Engine.open(store, [good, bad], deps_for={"bad": broken}, lease_s=0.3):
                 assert await handle.result() == 4
-            info = await stalled.info()
-            assert (info.status, info.error) == ("STALLED", "OSError: no database")
+            assert (await left.info()).status == "PENDING"
+            async with Engine.open(store, [bad]):
+                assert await left.result() == 4
+            assert violations(await client.history(left.run_id)) == []
+
+    asyncio.run(main())
+
+
+def test_a_client_leaves_forks_and_recoveries_to_workers_and_steps_through_nothing() -> None:
+    async def main() -> None:
+        store, graph = MemoryStore(), chain()
+        async with Engine.open(store, [graph], drive=False) as client:
+            await client.start(graph, inputs=1, run_id="run")
+            with pytest.raises(GraphSetupError, match="drive=False"):
+                client.iter(graph, inputs=1, run_id="other")
+            assert not (await client.recover_run("run")).is_driven_here
+            async with Engine.open(store, [graph]) as worker:
+                assert await worker.attach("run").result() == 4
+            began = [each.event for each in await client.history("run")]
+            second = next(event.task for event in began if isinstance(event, NodeStarted) and event.node == "second")
+            forked = await client.fork_run("run", at=second, new_run_id="fork")
+            assert not forked.is_driven_here
+            async with Engine.open(store, [graph]):
+                assert await forked.result() == 4
+            assert violations(await client.history("fork")) == []
 
     asyncio.run(main())

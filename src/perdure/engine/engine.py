@@ -304,8 +304,13 @@ class Engine:
         Raises:
             RunConflict: the id is taken by a run of another graph or with other inputs, or by one that is driven already.
             RunError: the run is over and has no output.
+            GraphSetupError: this engine was opened with ``drive=False``.
         """
         starting = self._starting(graph, inputs, state, deps, run_id, by, durability, None, None)
+        if not self._worker.drives:
+            raise GraphSetupError(
+                "this engine was opened with drive=False: a run is stepped through by an engine that drives it"
+            )
         return iterate_on_store(self, graph, msgspec.structs.replace(starting, steps=Steps()))
 
     def _starting(
@@ -399,6 +404,7 @@ class Engine:
         info = await self.get(run_id)
         if drive and Status(info.status) in OVER:
             return self.attach(run_id)
+        drive = drive and self._worker.drives
         mine = self._worker.graphs.of(info)
         fits_again = mine is not None and mine.graph.fingerprint == info.fingerprint
         if not (drive and fits_again and info.status == Status.STALLED):

@@ -174,7 +174,7 @@ class Worker:
 
     def keep(self, run_id: str, graph: Graph[Any, Any, Any, Any], deps: Any, *, is_given: bool) -> None:
         """Remember a run that would not be found, or not with its dependencies, when it is due."""
-        if is_given or not self.recovers or self._lacks_deps(graph):
+        if self.drives and (is_given or not self.recovers or self._lacks_deps(graph)):
             self.known[run_id] = (graph.name, deps)
 
     def kept_deps(self, run_id: str) -> Any:
@@ -303,8 +303,17 @@ class Worker:
             for info in await self.store.list(statuses=[Status.STALLED.value], graph=name, limit=CLAIM_PAGE):
                 mine = self.graphs.of(info)
                 if mine is not None and (await fit_of(self.store, info, mine.graph.plan)).verdict != "stalled":
-                    count += await self.claim_one(info, anyway=True)
+                    count += await self._recover_one(info)
         return count
+
+    async def _recover_one(self, info: RunInfo) -> bool:
+        try:
+            return await self.claim_one(info, anyway=True)
+        except StoreError:
+            raise
+        except Exception:  # that of a factory of dependencies; others go on
+            self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
+            return False
 
     async def expire_dead(self, graphs: Iterable[str]) -> None:
         """End the leases of workers that are known to be dead."""
@@ -340,12 +349,12 @@ class Worker:
             self.leases.add(info.run_id, info.epoch, began)
 
     async def _resume_claimed(self, info: RunInfo) -> None:
-        """Drive a claimed run; if the store doesn't allow that now, it is tried again when the lease has run out."""
+        """Drive a claimed run; if that can't be done now, it is tried again when the lease has run out."""
         mine = self.graphs.of(info)
         assert mine is not None
         try:
             await self.resume(mine, info, self.kept_deps(info.run_id))
-        except Exception:  # the store's; whatever is the matter with one run, others go on
+        except Exception:  # the store's, or that of a factory of dependencies; others go on
             self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
 
     async def claim_one(
@@ -402,10 +411,11 @@ class Worker:
         steps: Steps | None = None,
         segment: SegmentStarted | None = None,
     ) -> bool:
-        """Rebuild a claimed run and drive it; park it if its log, its graph or its dependencies don't allow that.
+        """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that.
 
         Raises:
             StoreError: the store can't be used.
+            Exception: its dependencies can't be made.
         """
         try:
             return await self._resume(mine, info, given, steps, segment)
@@ -422,7 +432,6 @@ class Worker:
             if not self.leases.holds(info.run_id, info.epoch):
                 return False  # lost while those claimed with it were rebuilt
             run, journal = await self.rebuilt(mine, info, values)
-            deps = self.deps_of(mine.graph, given)
             if not self.leases.holds(info.run_id, info.epoch):
                 return False
         except Exception as error:
@@ -432,6 +441,7 @@ class Worker:
             self._log.error("the run is stalled", run=info.run_id, graph=info.graph, reason=reason)
             await self.store.park(info.run_id, info.epoch, Status.STALLED.value, reason)
             return False
+        deps = self.deps_of(mine.graph, given)
         self._log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
         is_given = run.run_id in self.known
         self.drive(run, mine, values, journal, deps, None, is_given=is_given, segment=segment, steps=steps)

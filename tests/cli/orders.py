@@ -49,6 +49,7 @@ graph = g.build()
 
 
 registry = Registry([graph])
+graphs = [graph]
 
 
 def make_graph() -> object:
@@ -70,3 +71,5 @@ w = GraphBuilder(name="waits", output_type=int)
 go = w.signal("go", int)
 w.add(w.edge_from(w.start_node).to(go), w.edge_from(go).to(w.end_node))
 waits = w.build()
+
+both = [graph, waits]

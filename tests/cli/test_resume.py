@@ -12,7 +12,9 @@ from orders import waits
 from perdure import Engine, RunPaused
 
 
-@pytest.mark.parametrize("app", ["orders:graph", "orders:registry", "orders:make_graph", "orders:make_engine"])
+@pytest.mark.parametrize(
+    "app", ["orders:graph", "orders:registry", "orders:graphs", "orders:make_graph", "orders:make_engine"]
+)
 def test_an_unfinished_run_goes_on(perdure, db, monkeypatch, app) -> None:
     monkeypatch.setenv("ORDERS_GO_ON", "1")
     code, out, err = perdure("resume", "left", "--app", app, "--db", db)

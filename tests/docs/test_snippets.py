@@ -81,6 +81,7 @@ def test_the_snippets_of_a_page_do_what_it_says(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delenv("PERDURE_DB", raising=False)
     saved = files(page.read_text("utf-8"))
     for name, content in saved.items():

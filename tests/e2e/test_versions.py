@@ -89,7 +89,11 @@ def test_without_its_version_a_run_is_not_driven(tmp_path: Path) -> None:
             await engine.start(pricing("1.9", 10, hold=held), inputs=100, run_id="old")
             await asyncio.wait_for(held.wait(), 20)
         async with Engine.open(path, [pricing("2.0", 50)]) as engine:
-            assert (await engine.get("old")).status == "STALLED"
+            info = await engine.get("old")
+            assert (info.status, "its version was '1.9', and is '2.0'" in info.error) == ("STALLED", True)
+            assert (await engine.check("old")).verdict == "stalled"
+            assert await (await engine.accept("old", by="ann")).result() == 150
+            assert violations(await engine.history("old")) == []
 
     asyncio.run(main())
 

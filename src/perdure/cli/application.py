@@ -16,27 +16,34 @@ from perdure.graph.graph import Graph
 from perdure.graph.registry import Registry
 
 
-def engine_of(app: str, db: Path) -> Engine:
-    """Return the engine for a graph or a registry, or that an application makes.
+def engine_of(app: str, db: Path, **options: Any) -> Engine:
+    """Return the engine for a graph, for several or a registry of them, or that an application makes.
 
     Args:
-        app: ``module:attr``, looked up from the current directory on. The attribute is a graph, a registry, or a function
-            that returns one of these or an engine; a function that takes an argument is given the path of the database.
-        db: the database, for a graph.
+        app: ``module:attr``, looked up from the current directory on. The attribute is a graph, a list of graphs, a
+            registry, or a function that returns one of these or an engine; a function that takes an argument is given the
+            path of the database.
+        db: the database, for graphs.
+        options: more of ``Engine.open``, for graphs.
 
     Raises:
         BadParameter: it can't be imported, or isn't any of these.
     """
     found = _called(app, _looked_up(app), db)
     if isinstance(found, Graph):
-        return Engine.open(db, graphs=[found], recover=False)
-    if isinstance(found, Registry):
-        return Engine.open(db, graphs=found, recover=False)
+        found = [found]
+    if isinstance(found, Registry) or _are_graphs(found):
+        return Engine.open(db, graphs=found, **{"recover": False, **options})
     if isinstance(found, Engine):
         return found
     raise _refusal(
-        f"{app} is {_article(type(found).__name__)}: give a Graph or a Registry, or a function that returns one or an Engine"
+        f"{app} is {_article(type(found).__name__)}: give a Graph, a list of them or a Registry, or a function that returns "
+        "one of these or an Engine"
     )
+
+
+def _are_graphs(found: Any) -> bool:
+    return isinstance(found, list | tuple) and bool(found) and all(isinstance(graph, Graph) for graph in found)
 
 
 def _looked_up(app: str) -> Any:

@@ -42,8 +42,21 @@ COMMANDS = {
     "retry": "Let a failed run go on.",
     "fork": "Let a new run go on from a point of another one.",
     "plan": "Print what would run again after a verb, before you say it.",
+    "check": "Say which unfinished runs go on with the present graph.",
+    "accept": "Let a stalled run go on with the present graph.",
+    "worker": "Drive runs as they come due, beside other workers on the same file.",
     "verify": "Check that logs hold what was written.",
+    "export-run": "Write a run into a file of its own.",
+    "import-run": "Put an exported run into a database.",
+    "backup": "Copy the database while others work on it.",
+    "prune": "Delete runs that have been over for long.",
+    "du": "Show what takes up space in a database.",
+    "doctor": "Look for what may be wrong with a database.",
 }
+
+
+_MODULES = {"demo": "demo.command"}
+"""Where a command isn't in the module of its name."""
 
 
 class LazyGroup(click.Group):
@@ -57,8 +70,8 @@ class LazyGroup(click.Group):
         """Import a command."""
         if cmd_name not in COMMANDS:
             return None
-        module = "perdure.cli.demo.command" if cmd_name == "demo" else f"perdure.cli.{cmd_name}"
-        command: click.Command = importlib.import_module(module).command
+        module = _MODULES.get(cmd_name, cmd_name.replace("-", "_"))
+        command: click.Command = importlib.import_module(f"perdure.cli.{module}").command
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

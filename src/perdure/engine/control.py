@@ -4,14 +4,14 @@ Requests to pause and to cancel go into the run's inbox; that commit is the ackn
 after. Whoever drives the run, in whichever process, takes them up from there. If nobody does, they are carried out at once:
 that takes the lease of the run and the end of its log, and no user code.
 
-What starts a run again that stands still (resume, retry) is written into its log under a lease, which nobody else can hold
+What starts a run again that stands still (resume, retry, accept) is written into its log under a lease, which nobody else can hold
 then. Either the engine that writes it drives the run on, or it leaves the run to whoever does.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -27,7 +27,7 @@ from perdure.engine.values import CodedValues
 from perdure.engine.waiting import RequestDetails, request_in, wait_of
 from perdure.engine.worker import Worker
 from perdure.errors import RunConflict, RunStalled, StoreError
-from perdure.events import RunCancelled, RunPaused, RunResumed, RunRetried
+from perdure.events import RunAccepted, RunCancelled, RunPaused, RunResumed, RunRetried
 from perdure.kernel.apply import apply
 from perdure.kernel.run import Phase, Run
 from perdure.kernel.status import Status
@@ -35,6 +35,7 @@ from perdure.kernel.verbs import Verb, refusal
 from perdure.store.port import Lease, NewEntry, RunInfo, RunUpdate
 
 Stop = Literal["pause", "cancel"]
+AnyStart: TypeAlias = RunResumed | RunRetried | RunAccepted
 
 
 def check_accepts(info: RunInfo, verb: Verb) -> None:
@@ -104,11 +105,17 @@ class Control:
 
     # --- what starts a run again ---
 
+    async def accept(self, run_id: str, by: str, reason: str) -> None:
+        """Let a stalled run go on with the graph as it is now, driven here or, by a client, left to others."""
+        mine = self._worker.graphs.of(await find(self._store, run_id))
+        event = RunAccepted(mine.graph.fingerprint if mine is not None else "", by, reason)
+        await self._worker.see_through(self._start_again(run_id, "accept", event, drive=True))
+
     async def start_again(self, run_id: str, verb: Verb, event: RunResumed | RunRetried, *, drive: bool) -> None:
         """Let a paused or a failed run go on, driven here or by whoever else knows its graph."""
-        await self._worker.see_through(self._start_again(run_id, verb, event, drive))
+        await self._worker.see_through(self._start_again(run_id, verb, event, drive=drive and self._worker.drives))
 
-    async def _start_again(self, run_id: str, verb: Verb, event: RunResumed | RunRetried, drive: bool) -> None:
+    async def _start_again(self, run_id: str, verb: Verb, event: AnyStart, *, drive: bool) -> None:
         worker, info = self._worker, await find(self._store, run_id)
         mine = worker.graphs.of(info) if drive else None
         if drive and mine is None:
@@ -131,18 +138,20 @@ class Control:
             await self._give_back(taken)
             raise
 
-    async def _go_on(self, mine: Registered, taken: RunInfo, event: RunResumed | RunRetried) -> None:
-        """Let a run go on, driven here."""
+    async def _go_on(self, mine: Registered, taken: RunInfo, event: AnyStart) -> None:
+        """Let a run go on, driven here, if this worker drives any."""
         worker, values = self._worker, CodedValues(mine.codec)
         await worker.part(taken.run_id)
-        run, journal = await worker.rebuilt(mine, taken, values)
+        run, journal = await worker.rebuilt(mine, taken, values, accepting=isinstance(event, RunAccepted))
         apply(run, event)
-        beside = await self._beside(run, release=False)
+        beside = await self._beside(run, release=not worker.drives)
         await journal.commit([event], RunUpdate(run.status.value), beside, flush=True)
+        if not worker.drives:
+            return
         deps = worker.deps_of(mine.graph, worker.kept_deps(run.run_id))
         worker.drive(run, mine, values, journal, deps, None, is_given=run.run_id in worker.known)
 
-    async def _leave_to_others(self, taken: RunInfo, event: RunResumed | RunRetried) -> None:
+    async def _leave_to_others(self, taken: RunInfo, event: AnyStart) -> None:
         """Let a run go on whose graph isn't known here: the next worker that knows it drives it."""
         run = Run(await stored_plan(self._store, taken), taken.run_id, NoValues())
         async for recorded in read_history(self._store, taken):

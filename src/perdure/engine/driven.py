@@ -8,18 +8,21 @@ from typing import Any
 from perdure.engine.driver import Driver
 from perdure.kernel.run import Run
 from perdure.kernel.status import Status
+from perdure.store.port import Lease
 
 
 class Driven:
     """A driver at work.
 
     Attributes:
+        lease: under which it is driven; what is done about the run's next one is none of its business.
         over: done when it has stopped.
         error: why it had to stop, if that is neither the end of the run nor its being handed back.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, epoch: int) -> None:
         self.driver = driver
+        self.lease = Lease(driver.run.run_id, epoch, 0)
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
         self.error: BaseException | None = None

@@ -111,6 +111,7 @@ class Driver:
         self._alarm = Alarm(clock, self._wake_up)
         self.has_handed_back = False
         self._stopping = False
+        self._draining = False
         self._has_mail = False
         self._deliveries: list[Delivery] = []
         self._requests: list[Request] = []
@@ -151,6 +152,11 @@ class Driver:
         self._stopping = True
         self._wake_up()
 
+    def drain(self) -> None:
+        """Ask the driver to hand the run back as soon as the bodies that run have ended, and to start no others."""
+        self._draining = True
+        self._wake_up()
+
     def nudge(self) -> None:
         """Ask the driver to look into the run's inbox."""
         self._has_mail = True
@@ -183,8 +189,8 @@ class Driver:
                 elif self._executor.results or self._has_mail or self._alarm.is_due(self.run):
                     await self._look_into_inbox(self._has_mail)
                     await self._carry_out(await self._decided(self._collected()))
-                elif self._may_rest():
-                    await self._hand_back(WAITS)
+                elif self._is_drained() or self._may_rest():
+                    await self._rest()
                 elif self.steps is None or not self.steps.has_word:
                     self._wake = asyncio.get_running_loop().create_future()
                     self._alarm.set(self.run)
@@ -209,6 +215,15 @@ class Driver:
             successor = await create_successor(durable.store, self.run, continued, durable.values.blobs, self._clock)
         happening = Happening(self._clock.now(), successor=successor)
         await self._carry_out(decide(self.run, happening, self._code))
+
+    def _is_drained(self) -> bool:
+        return self._draining and not any(task.phase is Phase.RUNNING for task in self.run.tasks.values())
+
+    async def _rest(self) -> None:
+        if self._is_drained():
+            self._stopping = True
+        else:
+            await self._hand_back(WAITS)
 
     def _may_rest(self) -> bool:
         """Say whether there is nothing to do for so long that the run needn't be kept in memory."""
@@ -276,7 +291,15 @@ class Driver:
         broken: dict[str, Exception] = {}
         while True:
             hold = self.steps.hold if self.steps is not None else None
-            happening = Happening(self._clock.now(), list(results), self._deliveries, self._requests, broken, hold)
+            happening = Happening(
+                self._clock.now(),
+                list(results),
+                self._deliveries,
+                self._requests,
+                broken,
+                hold,
+                is_draining=self._draining,
+            )
             try:
                 if taking_over:
                     decision = take_over(self.run, self._segment, happening, self._code)

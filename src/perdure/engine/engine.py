@@ -21,12 +21,14 @@ from perdure.engine.control import Control, check_accepts
 from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
 from perdure.engine.iterating import iterate_on_store
+from perdure.engine.leases import LEASE_S
 from perdure.engine.observing import Observer, Observing
 from perdure.engine.publish import OnEvent
+from perdure.engine.serving import Serving
 from perdure.engine.starting import Starting, create_run, made_up_id
 from perdure.engine.steps import Steps
 from perdure.engine.verbs import Verbs
-from perdure.engine.worker import Worker
+from perdure.engine.worker import MAX_RUNS, Worker
 from perdure.errors import (
     GraphSetupError,
     RunConflict,
@@ -62,8 +64,11 @@ class Engine(Verbs):
         deps_for: Mapping[str, Callable[[], Any]],
         executors: Mapping[str, Pool],
         recover: bool,
+        drive: bool,
         durability: Durability,
         clock: Clock,
+        lease_s: float,
+        max_runs: int,
         on_event: OnEvent | None = None,
         telemetry: Observer | None = None,
     ) -> None:
@@ -71,6 +76,7 @@ class Engine(Verbs):
         self._clock = clock
         self._durability: Durability = durability
         self._plans: dict[str, asyncio.Task[None]] = {}
+        self._serving: Serving | None = None
         if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
             raise GraphSetupError(f"on_event={on_event!r:.80} is no plain function of a run id and an event")
         self._observing = Observing(telemetry) if telemetry is not None else None
@@ -82,6 +88,9 @@ class Engine(Verbs):
             deps_for=deps_for,
             pools=executors,
             recovers=recover,
+            drives=drive,
+            lease_s=lease_s,
+            max_runs=max_runs,
             on_event=(on_event,) if on_event is not None else (),
             observing=self._observing,
         )
@@ -98,8 +107,11 @@ class Engine(Verbs):
         deps_for: Mapping[str, Callable[[], Any]] | None = None,
         executors: Mapping[str, Pool] | None = None,
         recover: bool = True,
+        drive: bool = True,
         durability: Durability = "sync",
         clock: Clock | None = None,
+        lease_s: float = LEASE_S,
+        max_runs: int = MAX_RUNS,
         on_event: OnEvent | None = None,
         telemetry: Observer | None = None,
     ) -> Engine:
@@ -114,7 +126,12 @@ class Engine(Verbs):
             recover: whether runs that a crash has left behind are driven on, on entry and later.
             durability: ``"sync"`` makes every decision durable before anything is done about it; ``"async"`` and
                 ``"exit"`` are faster and may lose the last events of a run in a crash.
+            drive: whether runs are driven here at all. With False this engine is a client: it starts, signals, answers and
+                watches runs, and leaves it to workers to drive them.
             clock: another clock, for tests.
+            lease_s: for how long this engine takes runs, in seconds, before it has to extend that. If this process dies
+                without a trace on another host, its runs stand still for as long.
+            max_runs: how many runs are driven at most before no more are taken of those that are due.
             on_event: called with the id of a run and a ``Recorded`` event, once for each that this engine commits, when it is
                 durable. It is called between the steps of runs, so it has to return at once; if it raises, that is logged
                 and it isn't called any more.
@@ -131,8 +148,11 @@ class Engine(Verbs):
             deps_for=deps_for or {},
             executors=executors or {},
             recover=recover,
+            drive=drive,
             durability=durability,
             clock=clock or SystemClock(),
+            lease_s=lease_s,
+            max_runs=max_runs,
             on_event=on_event,
             telemetry=telemetry,
         )
@@ -163,6 +183,30 @@ class Engine(Verbs):
                 await self._observing.closed()
             await self._store.close()
 
+    async def serve(self, *, drain_s: float = 30.0) -> None:
+        """Drive runs as they come due, until SIGTERM, SIGINT or :meth:`stop_serving`; then let bodies that run end.
+
+        Nothing is taken or started from then on, and every run is released as soon as its bodies have ended. What still
+        runs when ``drain_s`` seconds are over, or at a second signal, is interrupted when the engine is closed.
+
+        Args:
+            drain_s: how long bodies that run may take to end.
+
+        Raises:
+            GraphSetupError: this engine was opened with ``drive=False``, or serves already.
+        """
+        self._check_open()
+        if not self._worker.drives or self._serving is not None:
+            problem = "serves already" if self._serving is not None else "was opened with drive=False"
+            raise GraphSetupError(f"this engine {problem}: serve() goes once, with an engine that drives runs")
+        self._serving = Serving(self._worker)
+        await self._serving.run(drain_s)
+
+    def stop_serving(self) -> None:
+        """Let :meth:`serve` drain and return; called again, without waiting for what runs."""
+        if self._serving is not None:
+            self._serving.stop()
+
     # --- starting ---
 
     async def start(
@@ -179,7 +223,7 @@ class Engine(Verbs):
         tags: Mapping[str, str] | None = None,
         child: bool = False,
     ) -> RunHandle[OutputT]:
-        """Start a run and drive it; the run exists, durably, when this returns.
+        """Start a run and drive it, unless this engine is a client; the run exists, durably, when this returns.
 
         If there is a run with this id already, of the same graph and with the same inputs, this attaches to it: one that
         nobody drives is driven on, and one that has ended gives out its recorded result.
@@ -236,8 +280,13 @@ class Engine(Verbs):
         Raises:
             RunConflict: the id is taken by a run of another graph or with other inputs, or by one that is driven already.
             RunError: the run is over and has no output.
+            GraphSetupError: this engine was opened with ``drive=False``.
         """
         starting = self._starting(graph, inputs, state, deps, run_id, by, durability, None, None)
+        if not self._worker.drives:
+            raise GraphSetupError(
+                "this engine was opened with drive=False: a run is stepped through by an engine that drives it"
+            )
         return iterate_on_store(self, graph, msgspec.structs.replace(starting, steps=Steps()))
 
     def _starting(
@@ -331,6 +380,7 @@ class Engine(Verbs):
         info = await self.get(run_id)
         if drive and Status(info.status) in OVER:
             return self.attach(run_id)
+        drive = drive and self._worker.drives
         mine = self._worker.graphs.of(info)
         fits_again = mine is not None and mine.graph.fingerprint == info.fingerprint
         if not (drive and fits_again and info.status == Status.STALLED):
@@ -348,6 +398,11 @@ class Engine(Verbs):
         return self.attach(run_id)
 
     # --- reading ---
+
+    @property
+    def is_open(self) -> bool:
+        """Whether runs can be started, driven and read."""
+        return self._worker.is_open
 
 
 def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:

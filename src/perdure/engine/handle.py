@@ -115,6 +115,8 @@ class RunHandle(Generic[OutputT]):
                 self._driven = driven = (
                     None  # from here on the log knows more, and a run that waits isn't kept in memory
                 )
+                if not self._engine.is_open:  # no change is to come, and that is what it says
+                    await self._engine.changed(self._run_id, self._engine.change_of(self._run_id))
             change = self._engine.change_of(self._run_id)
             info = await self.info()
             status = Status(info.status)

@@ -40,7 +40,7 @@ async def iterate_in_memory(
     started = RunStarted(graph.name, graph.fingerprint, inputs, "", state)
     start(run, started, None, clock.now(), UserCode(graph, flows, values, run_id, deps))
     segment = SegmentStarted("memory", "")
-    driven = Driven(Driver(run, graph, flows, values, deps, segment, clock, None, pools, steps))
+    driven = Driven(Driver(run, graph, flows, values, deps, segment, clock, None, pools, steps), epoch=0)
     driven.task = asyncio.get_running_loop().create_task(_driving(driven), name=f"perdure-{run_id}")
     stepped: GraphRun[Any, Any, Any] = GraphRun(graph, run_id, steps, driven, state=state, deps=deps, inputs=inputs)
     async with stepped:

@@ -57,7 +57,13 @@ def _to_nobody(run_id: str, rows: Sequence[Row]) -> None:
 
 
 class Journal:
-    """Writes the events of one run under one lease."""
+    """Writes the events of one run under one lease.
+
+    Attributes:
+        epoch: that of the lease.
+        fingerprint: of the graph that the run goes on with, where that isn't the one it was driven with before.
+        position: where the log stands.
+    """
 
     def __init__(
         self,
@@ -75,6 +81,7 @@ class Journal:
         self._publish = publish
         self._run_id = run_id
         self.epoch = epoch
+        self.fingerprint: str | None = None
         self.position = position
         self._clock = clock
         self._blobs = blobs
@@ -119,6 +126,8 @@ class Journal:
         """
         after = self.position.seq
         rows = self.rows(events)
+        if self.fingerprint is not None:
+            update = msgspec.structs.replace(update, fingerprint=self.fingerprint)
         append = Append(
             self._run_id,
             self.epoch,

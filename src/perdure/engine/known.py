@@ -47,10 +47,12 @@ class KnownGraphs:
 
     def of(self, info: RunInfo) -> Registered | None:
         """Return the graph of a run; if only others are known by its name, the last of these; or None."""
-        versions = self._graphs.get(info.graph)
-        if not versions:
-            return None
-        return versions.get(info.fingerprint) or next(reversed(versions.values()))
+        return self._graphs.get(info.graph, {}).get(info.fingerprint) or self.newest(info.graph)
+
+    def newest(self, name: str) -> Registered | None:
+        """Return the graph of a name that was made known last, which runs of one that isn't there are compared with; or None."""
+        versions = self._graphs.get(name)
+        return next(reversed(versions.values())) if versions else None
 
     def names(self, *, unless: Callable[[Graph[Any, Any, Any, Any]], bool] | None = None) -> list[str]:
         """Return the names of graphs, without those of which a version is excepted."""

@@ -1,7 +1,9 @@
 """The leases of one engine: extended in time, and given up by itself before anyone else may take them.
 
 A lease ends at a time of day in the store. Clocks of that kind jump, so the engine decides by its own monotonic clock when
-it has to stop: two thirds of a lease after the last extension that is known to have succeeded.
+it has to stop: two thirds of a lease after it asked for the last extension that is known to have succeeded. It looks at
+that apart from the extensions, since what makes them late (a store that is locked, a process that was stopped) would make
+it late, too.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from perdure.errors import StoreError
 from perdure.store.port import Lease, Store
 
 LEASE_S = 15.0
-HEARTBEAT_S = 5.0
-FENCE_S = 10.0
+"""How long a lease lasts; it is extended after a third of that, and given up after two thirds."""
+
+LOOKS_PER_FENCE = 5
 
 CLAIM_PAGE = 100
 """How many runs are taken at a time."""
@@ -27,46 +30,67 @@ CLAIM_PAGE = 100
 class _Held(msgspec.Struct):
     epoch: int
     extended: float
-    """When it was last extended, on the monotonic clock."""
+    """When its last extension was asked for, on the monotonic clock."""
 
 
 class Leases:
     """The leases that an engine holds."""
 
-    def __init__(self, store: Store, clock: Clock, lose: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, clock: Clock, lose: Callable[[str], None], lease_s: float = LEASE_S) -> None:
         self._store = store
         self._clock = clock
         self._lose = lose
+        self._lease_s = lease_s
+        self._heartbeat_s = lease_s / 3
+        self._fence_s = lease_s * 2 / 3
         self._held: dict[str, _Held] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     def begin(self) -> None:
         """Start to extend leases."""
-        self._task = asyncio.get_running_loop().create_task(self._beat(), name="perdure-heartbeat")
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._beat(), name="perdure-heartbeat"),
+            loop.create_task(self._guard(), name="perdure-fence"),
+        ]
 
     async def end(self) -> None:
         """Stop to extend leases."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     def until(self) -> int:
         """Return when a lease ends that begins now."""
-        return self._clock.now() + int(LEASE_S * 1e6)
+        return self._clock.now() + int(self._lease_s * 1e6)
 
-    def add(self, run_id: str, epoch: int) -> None:
-        """Look after a lease that was just taken."""
-        self._held[run_id] = _Held(epoch, self._clock.monotonic())
+    def add(self, run_id: str, epoch: int, since: float | None = None) -> None:
+        """Look after a lease that was just taken, unless that is done already.
 
-    def drop(self, run_id: str) -> Lease | None:
-        """Stop looking after a lease, and return it."""
-        held = self._held.pop(run_id, None)
-        return Lease(run_id, held.epoch, 0) if held is not None else None
+        Args:
+            run_id: the run.
+            epoch: that of the lease.
+            since: when it was asked for, on the monotonic clock; now if it isn't given.
+        """
+        if not self.holds(run_id, epoch):
+            self._held[run_id] = _Held(epoch, self._clock.monotonic() if since is None else since)
+
+    def holds(self, run_id: str, epoch: int) -> bool:
+        """Say whether a lease is looked after."""
+        held = self._held.get(run_id)
+        return held is not None and held.epoch == epoch
+
+    def drop(self, run_id: str, epoch: int) -> None:
+        """Stop looking after a lease; a later one of the same run stays."""
+        if self.holds(run_id, epoch):
+            del self._held[run_id]
 
     async def _beat(self) -> None:
         log = get_logger("perdure.engine")
         while True:
-            await self._clock.sleep(HEARTBEAT_S)
+            await self._clock.sleep(self._heartbeat_s)
+            self._fence()
             if not self._held:
                 continue
             began, until = self._clock.monotonic(), self.until()
@@ -75,20 +99,29 @@ class Leases:
                 lost = set(await self._store.heartbeat(leases))
             except StoreError as error:
                 log.warning("leases can't be extended", error=str(error))
-            else:
-                for lease in leases:
-                    held = self._held.get(lease.run_id)
-                    if held is None or held.epoch != lease.epoch:
-                        continue
-                    if lease.run_id in lost:
-                        self._lose(lease.run_id)
-                    else:
-                        held.extended = began
+                continue
+            for lease in leases:
+                held = self._held.get(lease.run_id)
+                if held is None or held.epoch != lease.epoch:
+                    continue
+                if lease.run_id in lost:
+                    self._lose_one(lease.run_id)
+                else:
+                    held.extended = began
+
+    async def _guard(self) -> None:
+        while True:
+            await self._clock.sleep(self._fence_s / LOOKS_PER_FENCE)
             self._fence()
 
     def _fence(self) -> None:
         """Stop driving what may have been taken over."""
-        limit = self._clock.monotonic() - FENCE_S
+        limit = self._clock.monotonic() - self._fence_s
         for run_id, held in list(self._held.items()):
             if held.extended < limit:
-                self._lose(run_id)
+                self._lose_one(run_id)
+
+    def _lose_one(self, run_id: str) -> None:
+        """Let go of a lease, once: who drives the run is interrupted by that, and mustn't be when it tidies up."""
+        del self._held[run_id]
+        self._lose(run_id)

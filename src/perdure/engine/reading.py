@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from perdure.engine.clock import Clock
 from perdure.engine.driven import Driven
+from perdure.engine.fitting import Fit, fit_of
 from perdure.engine.handle import RunHandle
 from perdure.engine.history import Recorded, read_history
 from perdure.engine.past import state_at
@@ -48,6 +49,18 @@ class Reading:
     def _check_open(self) -> None:
         if not self._worker.is_open:
             raise GraphRuntimeError("this engine isn't open: use it inside `async with Engine.open(…) as engine`")
+
+    async def check(self, run_id: str) -> Fit:
+        """Say whether a run goes on with the graph as this engine has it.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        info = await self.get(run_id)
+        mine = self._worker.graphs.of(info)
+        if mine is None:
+            return Fit(run_id, "stalled", f"this engine wasn't given a graph {info.graph!r}")
+        return await fit_of(self._store, info, mine.graph.plan)
 
     def attach(self, run_id: str) -> RunHandle[Any]:
         """Return a handle of a run that exists, without driving it."""

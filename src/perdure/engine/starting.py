@@ -55,7 +55,7 @@ class Starting(msgspec.Struct, frozen=True):
 
 
 async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
-    """Create a run and drive it; if the id is taken, return what is there.
+    """Create a run and drive it, or leave that to others; if the id is taken, return what is there.
 
     Returns:
         What the store knows of the run, the digest of these inputs, and whether the run is new.
@@ -84,7 +84,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         trace=starting.trace,
         in_trace=starting.in_trace,
     )
-    run_id = starting.run_id
+    run_id, is_driven = starting.run_id, starting.is_driven and worker.drives
     run, decision, is_ahead = _first_decision(worker, mine, starting, values, started)
     position = Position(0, chain_start(run_id, graph.name), 0)
     observed = worker.observing.run(run_id, graph.plan, worker.epoch) if worker.observing is not None else None
@@ -110,8 +110,8 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         rows=rows,
         update=RunUpdate(run.status.value),
         blobs=dict(values.blobs.unsaved),
-        owner=worker.owner if run.status is not Status.FAILED and starting.is_driven else None,
-        lease_until=worker.leases.until(),
+        owner=worker.owner if run.status is not Status.FAILED and is_driven else None,
+        lease_until=worker.leases.until() if is_driven else 0,
         opened=first_waits(run, decision.events, rows[0].ts),
         tags=starting.tags,
     )
@@ -123,7 +123,8 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         if worker.observing is not None and observed is not None:
             worker.observing.met(run_id, started)
             observed.committed(decision.events, 1, rows[0].ts, worker.clock.monotonic() - began)
-        if starting.is_driven:
+        if is_driven:
+            worker.leases.add(run_id, journal.epoch, began)
             first = decision if is_ahead else None
             given = starting.is_given
             worker.drive(run, mine, values, journal, starting.deps, first, is_given=given, steps=starting.steps)
@@ -144,7 +145,7 @@ def _first_decision(
 ) -> tuple[Run, Decision, bool]:
     """Decide on a new run, as far as possible in one commit; say whether that includes the first tasks."""
     graph = mine.graph
-    for ahead in (starting.is_driven, False):
+    for ahead in (starting.is_driven and worker.drives, False):
         run = new_run(graph, starting.run_id, values)
         code = UserCode(graph, mine.flows, values, starting.run_id, starting.deps)
         now = worker.clock.now()

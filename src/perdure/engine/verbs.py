@@ -135,6 +135,27 @@ class Verbs(Reading):
         await self._control.start_again(run_id, "retry", RunRetried(by, reason, max_steps), drive=drive)
         return self.attach(run_id)
 
+    async def accept(self, run_id: str, *, by: str = "", reason: str = "") -> RunHandle[Any]:
+        """Let a stalled run go on with the graph as this engine has it, though it has changed.
+
+        What is recorded stays. The log has to fold with the present graph: where it doesn't, the run stays as it is.
+
+        Args:
+            run_id: the run.
+            by: who takes that upon themselves, for the record.
+            reason: why, for the record.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunConflict: it isn't stalled.
+            RunStalled: this engine wasn't given its graph.
+            GraphRuntimeError: its log doesn't fold with the graph.
+            StoreCorrupt: its log isn't what was written.
+        """
+        self._check_open()
+        await self._control.accept(run_id, by, reason)
+        return self.attach(run_id)
+
     async def fork_run(
         self,
         run_id: str,

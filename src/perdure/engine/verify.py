@@ -6,17 +6,13 @@ or of a graph that nobody has any more, is verified like any other.
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from perdure.engine.recovery import PAGE
 from perdure.errors import StoreCorrupt
 from perdure.store.chain import chain_start, verify_row
+from perdure.store.export import BLOB
 from perdure.store.port import RunInfo, Store
-
-# Inside a JSON string quotes are escaped, so only a reference to a blob looks like this.
-_BLOB = re.compile(rb'\{"\$":"blob","v":"([0-9a-f]+)"')
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -50,7 +46,7 @@ async def verify_run(store: Store, info: RunInfo) -> Verdict:
         while rows := await store.read(info.run_id, seq, PAGE):
             for row in rows:
                 verify_row(row, head, info.run_id, seq, store.location)
-                for digest in {found.decode() for found in _BLOB.findall(row.events)} - seen:
+                for digest in {found.decode() for found in BLOB.findall(row.events)} - seen:
                     await store.blob(info.run_id, digest)
                     seen.add(digest)
                     blobs += 1

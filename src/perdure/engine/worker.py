@@ -17,19 +17,21 @@ from perdure.engine.bodies import check_executors
 from perdure.engine.clock import Clock
 from perdure.engine.driven import Driven
 from perdure.engine.driver import Driver, Durable
+from perdure.engine.fitting import fit_of
 from perdure.engine.journal import Journal
 from perdure.engine.known import KnownGraphs
-from perdure.engine.leases import CLAIM_PAGE, Leases
+from perdure.engine.leases import CLAIM_PAGE, LEASE_S, Leases
 from perdure.engine.logging import get_logger
 from perdure.engine.observing import Observing
 from perdure.engine.owner import appear, disappear, is_provably_dead
 from perdure.engine.publish import OnEvent, Publisher
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import Registered, new_run, registered
+from perdure.engine.stalled import recover_stalled
 from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.watch import Watch
-from perdure.errors import Fenced, GraphRuntimeError, StoreCorrupt, StoreError
+from perdure.errors import Fenced, GraphRuntimeError, PerdureError, StoreCorrupt, StoreError
 from perdure.events import SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
@@ -40,6 +42,9 @@ from perdure.store.port import RunInfo, Store
 from perdure.version import __version__
 
 T = TypeVar("T")
+
+MAX_RUNS = 1000
+"""How many runs one engine drives at once, before it leaves others to other workers."""
 
 
 class Worker:
@@ -52,6 +57,9 @@ class Worker:
         leases: those it holds.
         graphs: the graphs it can drive runs of.
         driven: the runs it drives now, by id.
+        drives: whether it drives runs at all, and doesn't only start and watch them.
+        max_runs: how many runs it drives at most, before it takes no more of those that are due.
+        is_draining: whether it takes no runs any more.
         when_paused: called with a run that was driven here and has just been paused.
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
@@ -68,6 +76,9 @@ class Worker:
         deps_for: Mapping[str, Callable[[], Any]],
         pools: Mapping[str, Pool],
         recovers: bool,
+        drives: bool = True,
+        lease_s: float = LEASE_S,
+        max_runs: int = MAX_RUNS,
         on_event: Sequence[OnEvent] = (),
         observing: Observing | None = None,
     ) -> None:
@@ -75,13 +86,16 @@ class Worker:
         self.clock = clock
         self.owner = appear()
         self.epoch = 0
-        self.leases = Leases(store, clock, self._lose)
+        self.leases = Leases(store, clock, self._lose, lease_s)
         self.graphs = KnownGraphs()
         self.driven: dict[str, Driven] = {}
         self.known: dict[str, tuple[str, Any]] = {}
         self.is_open = False
+        self.recovers = recovers and drives
+        self.drives = drives
+        self.max_runs = max_runs
+        self.is_draining = False
         self.publisher = Publisher(on_event)
-        self.recovers = recovers
         self.when_paused: Callable[[str], Awaitable[None]] | None = None
         self.observing = observing
         self._deps = deps
@@ -119,7 +133,20 @@ class Worker:
         self._watch.give_up()
         disappear(self.owner)
 
-    # --- graphs ---
+    async def drain(self, deadline_s: float) -> None:
+        """Take no more runs, and hand back each of those driven as soon as the bodies that run in it have ended.
+
+        Args:
+            deadline_s: how long to wait for that; what is left then is handed back by ``close``, which interrupts bodies.
+        """
+        self.is_draining = True
+        if self._taking:
+            await asyncio.wait(self._taking)
+        for driven in self.driven.values():
+            driven.driver.drain()
+        tasks = [driven.task for driven in self.driven.values() if driven.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=deadline_s)
 
     def register(self, graph: Graph[Any, Any, Any, Any]) -> Registered:
         """Make a graph known.
@@ -146,7 +173,7 @@ class Worker:
 
     def keep(self, run_id: str, graph: Graph[Any, Any, Any, Any], deps: Any, *, is_given: bool) -> None:
         """Remember a run that would not be found, or not with its dependencies, when it is due."""
-        if is_given or not self.recovers or self._lacks_deps(graph):
+        if self.drives and (is_given or not self.recovers or self._lacks_deps(graph)):
             self.known[run_id] = (graph.name, deps)
 
     def kept_deps(self, run_id: str) -> Any:
@@ -188,7 +215,7 @@ class Worker:
         segment = segment or self.segment(graph)
         driver = Driver(run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
         driver.first = first
-        driven = self.driven[run.run_id] = Driven(driver)
+        driven = self.driven[run.run_id] = Driven(driver, journal.epoch)
         self.keep(run.run_id, graph, deps, is_given=is_given)
         driven.task = asyncio.get_running_loop().create_task(self._driving(driven, mine), name=f"perdure-{run.run_id}")
         self._watch.note(run.run_id, driven)
@@ -203,10 +230,11 @@ class Worker:
                 self.observing.lease_lost(mine.graph.name)
             self._log.warning("another worker drives the run now", error=str(error), **about)
         except Exception as error:
+            # Its lease is left to run out: who took it at once would only fail at once, again and again.
             self._log.exception("the run can't be driven on", **about)
             driven.error = error
         finally:
-            lease = self.leases.drop(run_id)
+            self.leases.drop(run_id, driven.lease.epoch)
             del self.driven[run_id]
             status = driven.driver.run.status
             kept = self.known.get(run_id)
@@ -214,9 +242,9 @@ class Worker:
                 self.known.pop(run_id, None)
             if status is Status.COMPLETED and driven.driver.run.successor is not None:
                 await self._follow(driven.driver.run.successor.successor, kept)
-            if lease is not None and status is Status.RUNNING:
+            if status is Status.RUNNING and driven.error is None:
                 with suppress(StoreError):
-                    await asyncio.shield(self.store.release([lease]))
+                    await asyncio.shield(self.store.release([driven.lease]))
             if status is Status.PAUSED and self.when_paused is not None:
                 with suppress(StoreError):
                     await asyncio.shield(self.when_paused(run_id))
@@ -259,57 +287,80 @@ class Worker:
     async def recover(self) -> int:
         """Drive on the runs of this worker's graphs that are due and that nobody drives; return how many."""
         graphs = self.drivable()
-        if not graphs:
+        if not graphs or not self.drives:
             return 0
         await self.expire_dead(graphs)
-        count = 0
+        count = await recover_stalled(self, graphs)
         while claimed := await self.claim_due(graphs):
             count += claimed
-            if claimed < CLAIM_PAGE:
-                break
         return count
 
     async def expire_dead(self, graphs: Iterable[str]) -> None:
         """End the leases of workers that are known to be dead."""
         names = set(graphs)
+        is_dead: dict[str, bool] = {self.owner.id: False}
+        ended = []
         for info in await self.store.orphans(self.clock.now()):
-            if info.graph in names and info.owner is not None and is_provably_dead(info.owner):
-                await self.store.expire(info.run_id, info.epoch)
+            if info.graph in names and info.owner is not None:
+                if info.owner.id not in is_dead:
+                    is_dead[info.owner.id] = is_provably_dead(info.owner)
+                if is_dead[info.owner.id]:
+                    ended.append(self.store.expire(info.run_id, info.epoch))
+        await asyncio.gather(*ended)  # in few commits
 
     async def claim_due(self, graphs: list[str]) -> int:
-        """Take a page of runs that are due and drive them; return how many there were."""
+        """Take a page of runs that are due, if there is room for them, and drive them; return how many there were."""
+        if self.is_draining or len(self.driven) >= self.max_runs:
+            return 0
         return await self.see_through(self._claim_due(graphs))
 
     async def _claim_due(self, graphs: list[str]) -> int:
+        began, limit = self.clock.monotonic(), min(CLAIM_PAGE, self.max_runs - len(self.driven))
         claimed = await self.store.claim(
-            self.owner, graphs=graphs, now=self.clock.now(), until=self.leases.until(), limit=CLAIM_PAGE
+            self.owner, graphs=graphs, now=self.clock.now(), until=self.leases.until(), limit=limit
         )
+        self._look_after(claimed, began)
         await asyncio.gather(*[self._resume_claimed(info) for info in claimed])
         return len(claimed)
+
+    def _look_after(self, claimed: Sequence[RunInfo], began: float) -> None:
+        """Extend the leases of runs that were just claimed, while they are rebuilt."""
+        for info in claimed:
+            self.leases.add(info.run_id, info.epoch, began)
 
     async def _resume_claimed(self, info: RunInfo) -> None:
         """Drive a claimed run; if that can't be done now, it is tried again when the lease has run out."""
         mine = self.graphs.of(info)
         assert mine is not None
         try:
-            await self.resume(mine, info, self.deps_of(mine.graph, self.kept_deps(info.run_id)))
-        except Exception:  # the store's, or that of a factory of dependencies
+            await self.resume(mine, info, self.kept_deps(info.run_id))
+        except Exception:  # the store's, or that of a factory of dependencies; others go on
             self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
 
     async def claim_one(
-        self, info: RunInfo, deps: Any = MISSING, steps: Steps | None = None, *, by: str = "", reason: str = ""
+        self,
+        info: RunInfo,
+        deps: Any = MISSING,
+        steps: Steps | None = None,
+        *,
+        by: str = "",
+        reason: str = "",
+        anyway: bool = False,
     ) -> bool:
-        """Drive a run on if it is due and nobody else does; say whether that is so."""
-        return await self.see_through(self._claim_one(info, deps, steps, by, reason))
+        """Drive a run on if it is due, or anyway, and nobody else does; say whether that is so."""
+        return await self.see_through(self._claim_one(info, deps, steps, by, reason, anyway=anyway))
 
-    async def _claim_one(self, info: RunInfo, deps: Any, steps: Steps | None, by: str, reason: str) -> bool:
+    async def _claim_one(
+        self, info: RunInfo, deps: Any, steps: Steps | None, by: str, reason: str, *, anyway: bool
+    ) -> bool:
         mine = self.graphs.of(info)
-        if mine is None or info.run_id in self.driven:
+        if mine is None or info.run_id in self.driven or self.is_draining or not self.drives:
             return False
         if info.owner is not None and is_provably_dead(info.owner):
             await self.store.expire(info.run_id, info.epoch)
         # One that was left alone for want of its graph goes on where that is there again.
-        anyway = info.status == Status.STALLED and info.fingerprint == mine.graph.fingerprint
+        anyway = anyway or (info.status == Status.STALLED and info.fingerprint == mine.graph.fingerprint)
+        began = self.clock.monotonic()
         claimed = await self.store.claim(
             self.owner,
             graphs=(),
@@ -319,10 +370,10 @@ class Worker:
             run_id=info.run_id,
             anyway=anyway,
         )
+        self._look_after(claimed, began)
         given = self.kept_deps(info.run_id) if isinstance(deps, Missing) else deps
         for taken in claimed:
-            segment = self.segment(mine.graph, by, reason)
-            await self.resume(mine, taken, self.deps_of(mine.graph, given), steps, segment)
+            await self.resume(mine, taken, given, steps, self.segment(mine.graph, by, reason))
         return bool(claimed)
 
     async def adopt(self, info: RunInfo) -> None:
@@ -336,22 +387,44 @@ class Worker:
         self,
         mine: Registered,
         info: RunInfo,
-        deps: Any,
+        given: Any,
         steps: Steps | None = None,
         segment: SegmentStarted | None = None,
     ) -> bool:
-        """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that."""
+        """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that.
+
+        Raises:
+            StoreError: the store can't be used.
+            Exception: its dependencies can't be made.
+        """
+        try:
+            return await self._resume(mine, info, given, steps, segment)
+        finally:
+            if info.run_id not in self.driven:
+                self.leases.drop(info.run_id, info.epoch)
+
+    async def _resume(
+        self, mine: Registered, info: RunInfo, given: Any, steps: Steps | None, segment: SegmentStarted | None
+    ) -> bool:
         values = CodedValues(mine.codec)
         await self.part(info.run_id)
         try:
+            if not self.leases.holds(info.run_id, info.epoch):
+                return False  # lost while those claimed with it were rebuilt
             run, journal = await self.rebuilt(mine, info, values)
-        except (GraphRuntimeError, StoreCorrupt) as error:
-            self._log.error("the run is stalled", run=info.run_id, graph=info.graph, reason=str(error))
-            await self.store.park(info.run_id, info.epoch, Status.STALLED.value, str(error))
+            if not self.leases.holds(info.run_id, info.epoch):
+                return False
+        except Exception as error:
+            if isinstance(error, StoreError) and not isinstance(error, StoreCorrupt):
+                raise
+            reason = str(error) if isinstance(error, PerdureError) else f"{type(error).__name__}: {error}"
+            self._log.error("the run is stalled", run=info.run_id, graph=info.graph, reason=reason)
+            await self.store.park(info.run_id, info.epoch, Status.STALLED.value, reason)
             return False
+        deps = self.deps_of(mine.graph, given)
         self._log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
-        given = run.run_id in self.known
-        self.drive(run, mine, values, journal, deps, None, is_given=given, segment=segment, steps=steps)
+        is_given = run.run_id in self.known
+        self.drive(run, mine, values, journal, deps, None, is_given=is_given, segment=segment, steps=steps)
         return True
 
     async def part(self, run_id: str) -> None:
@@ -361,19 +434,29 @@ class Worker:
                 self._lose(run_id)
             await asyncio.wait([earlier.over])
 
-    async def rebuilt(self, mine: Registered, info: RunInfo, values: CodedValues) -> tuple[Run, Journal]:
-        """Rebuild a claimed run from its log.
+    async def rebuilt(
+        self, mine: Registered, info: RunInfo, values: CodedValues, *, accepting: bool = False
+    ) -> tuple[Run, Journal]:
+        """Rebuild a claimed run from its log, with a graph that may have changed in what lies ahead of the run.
+
+        Args:
+            mine: the graph.
+            info: the run.
+            values: what is recorded in it.
+            accepting: whether the run goes on even if more has changed, as long as its log can be folded.
 
         Raises:
             GraphRuntimeError: the log doesn't fit the graph.
             StoreCorrupt: it isn't what was written.
         """
         graph = mine.graph
-        if info.fingerprint != graph.fingerprint:
-            raise GraphRuntimeError(
-                f"run {info.run_id!r} was started with graph {graph.name!r} of fingerprint {info.fingerprint[:12]}, and "
-                f"this process has {graph.fingerprint[:12]}"
-            )
+        has_changed = info.fingerprint != graph.fingerprint
+        if has_changed and not accepting:
+            fit = await fit_of(self.store, info, graph.plan)
+            if fit.verdict == "stalled":
+                raise GraphRuntimeError(f"run {info.run_id!r}: {fit.reason}")
+        if has_changed:
+            await self.store.save_plan(graph.fingerprint, graph.name, graph.plan.encoded())
         run = new_run(graph, info.run_id, values)
         position = await rebuild(self.store, info, run, values.blobs)
         observed = None
@@ -391,6 +474,7 @@ class Worker:
             self.publisher.publish,
             observed,
         )
+        journal.fingerprint = graph.fingerprint if has_changed else None
         return run, journal
 
     # --- what happens elsewhere ---

@@ -33,6 +33,20 @@ def node_fingerprint(plan: Plan, node: NodePlan) -> str:
     return _hash(structure)
 
 
+def nature_of(plan: Plan, node: NodePlan) -> dict[str, Any]:
+    """Return what a node is, apart from where it leads."""
+    structure = structure_of(node)
+    del structure["flow"]
+    if node.order == "branch":
+        structure["arms"] = _arm_orders(plan, node.id)
+    return structure
+
+
+def edges_of(node: NodePlan) -> Any:
+    """Return where a node leads, as it is compared."""
+    return structure_of(node)["flow"]
+
+
 def _arm_orders(plan: Plan, join: str) -> dict[str, list[int]]:
     """Return the order of the arms of every broadcast in a join's region, which its result depends on."""
     return {

@@ -48,6 +48,7 @@ class Happening(msgspec.Struct):
         broken: joins whose code is known to raise, so that the run has to fail there.
         successor: what has become of the run that this one goes on as, where it does.
         hold: how far a caller who steps through the run has let it go, if there is one.
+        is_draining: whether nothing may start: whoever drives the run is about to hand it back.
     """
 
     now: int
@@ -57,6 +58,7 @@ class Happening(msgspec.Struct):
     broken: dict[str, Exception] = {}
     hold: Hold | None = None
     successor: Successor = ""
+    is_draining: bool = False
 
 
 def decide(run: Run, happening: Happening, code: Code) -> Decision:
@@ -97,7 +99,7 @@ def _go_on(deciding: Deciding, happening: Happening) -> None:
     while True:
         settle(deciding)
         conclude(deciding)
-        if run.status in OVER or _is_held(deciding, happening.requests):
+        if run.status in OVER or _is_held(deciding, happening.requests) or happening.is_draining:
             break
         if not start_ready(deciding) and not _has_more(deciding):
             break

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 
 from perdure.kernel.status import OVER, Status
 
-Verb: TypeAlias = Literal["pause", "resume", "recover", "retry", "cancel"]
+Verb: TypeAlias = Literal["pause", "resume", "recover", "retry", "cancel", "accept"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
 _MOVING = frozenset({Status.PENDING, Status.RUNNING, Status.WAITING})
@@ -21,6 +21,7 @@ ACCEPTS: dict[Verb, frozenset[Status]] = {
     "recover": _MOVING,
     "retry": frozenset({Status.FAILED}),
     "cancel": _MOVING | {Status.PAUSED, Status.STALLED},
+    "accept": frozenset({Status.STALLED}),
 }
 """In which status a run has to be. One that is recovered must besides be driven by nobody."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from math import inf
@@ -27,6 +28,7 @@ from perdure.store.port import (
     Put,
     Row,
     RunInfo,
+    Size,
     Snapshot,
     Wait,
 )
@@ -111,6 +113,44 @@ class MemoryStore:
         self._inboxes.open(run.run_id, run.opened)
         await self._answer()
         return info, True
+
+    async def adopt(self, run: NewRun) -> tuple[RunInfo, bool]:
+        """Create a run that comes from another store, with its whole log."""
+        info, is_new = await self.create(run)
+        if is_new:
+            self._epoch = max(self._epoch, *(row.epoch for row in run.rows))
+        return info, is_new
+
+    async def delete(self, run_ids: Sequence[str]) -> Sequence[str]:
+        """Delete whole runs, those that are over."""
+        await self._enter_to_write()
+        known = [self._runs[run_id] for run_id in run_ids if run_id in self._runs]
+        gone = [info.run_id for info in known if info.status in OVER]
+        for run_id in gone:
+            del self._runs[run_id], self._logs[run_id]
+            self._snapshots.pop(run_id, None)
+            self._inboxes.forget(run_id)
+        self._blobs = {key: data for key, data in self._blobs.items() if key[0] not in gone}
+        return gone
+
+    async def sizes(self) -> Sequence[Size]:
+        """Return how much each run takes, the largest first."""
+        await self._enter()
+        blobs: Counter[str] = Counter()
+        for (run_id, _), data in self._blobs.items():
+            blobs[run_id] += len(data)
+        found = [
+            Size(
+                info.run_id,
+                info.graph,
+                info.status,
+                sum(len(row.events) for row in self._logs[info.run_id]),
+                blobs[info.run_id],
+                len(self._snapshots[info.run_id].data) if info.run_id in self._snapshots else 0,
+            )
+            for info in self._runs.values()
+        ]
+        return sorted(found, key=lambda size: (-(size.log + size.blobs + size.snapshot), size.run_id))
 
     async def append(self, append: Append) -> None:
         """Make a commit."""

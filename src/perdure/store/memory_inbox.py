@@ -45,6 +45,13 @@ class Inboxes:
         entries = self._entries.pop(run_id, {})
         self._entries[run_id] = {number: entry for number, entry in entries.items() if entry.kind in kept}
 
+    def forget(self, run_id: str) -> None:
+        """Forget all about a run."""
+        self._waits.pop(run_id, None)
+        self._entries.pop(run_id, None)
+        for key in [key for key in self._answered if key[0] == run_id]:
+            del self._answered[key]
+
     # --- what comes in ---
 
     def put(self, new: NewEntry, status: str) -> tuple[Put, Entry | None]:

@@ -226,6 +226,17 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     hash: bytes
 
 
+class Size(msgspec.Struct, frozen=True, gc=False):
+    """How much of a store a run takes, in bytes of what is stored."""
+
+    run_id: str
+    graph: str
+    status: str
+    log: int
+    blobs: int
+    snapshot: int
+
+
 class Store(Protocol):
     """What the engine needs of a store."""
 
@@ -255,6 +266,21 @@ class Store(Protocol):
 
         A run that is created with an owner is driven by it, under an epoch of its own: that of its rows.
         """
+        ...
+
+    async def adopt(self, run: NewRun) -> tuple[RunInfo, bool]:
+        """Create a run that comes from another store, with its whole log; if the id is taken, return what is there and False.
+
+        No epoch of its log is given to a lease of this store from then on.
+        """
+        ...
+
+    async def delete(self, run_ids: Sequence[str]) -> Sequence[str]:
+        """Delete whole runs with all that belongs to them, those that are over; return their ids."""
+        ...
+
+    async def sizes(self) -> Sequence[Size]:
+        """Return how much each run takes, the largest first."""
         ...
 
     async def next_epoch(self) -> int:

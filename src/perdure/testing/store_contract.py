@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from perdure.testing.store_laws.crashes import CrashLaws
 from perdure.testing.store_laws.faults import FaultLaws
+from perdure.testing.store_laws.housekeeping import HousekeepingLaws
 from perdure.testing.store_laws.inbox import InboxLaws
 from perdure.testing.store_laws.keeping import KeepingLaws
 from perdure.testing.store_laws.leases import LeaseLaws
@@ -27,7 +28,17 @@ from perdure.testing.store_laws.waking import WakingLaws
 
 
 class StoreContract(
-    RunLaws, LogLaws, ReadingLaws, LeaseLaws, WaitLaws, InboxLaws, WakingLaws, KeepingLaws, FaultLaws, CrashLaws
+    RunLaws,
+    LogLaws,
+    ReadingLaws,
+    LeaseLaws,
+    WaitLaws,
+    InboxLaws,
+    WakingLaws,
+    KeepingLaws,
+    HousekeepingLaws,
+    FaultLaws,
+    CrashLaws,
 ):
     """The laws of a store; subclass it, name the class ``Test…`` and say how a store is made.
 

@@ -80,6 +80,11 @@ def file_system(folder: Path) -> str:
     return mounted_at(str(folder), mounts)
 
 
+def is_network(kind: str) -> bool:
+    """Say whether a kind of file system is one of a network."""
+    return kind in _NETWORK_FILE_SYSTEMS
+
+
 def mounted_at(folder: str, mounts: str) -> str:
     """Return the kind of file system that is mounted at or above a folder.
 

@@ -106,6 +106,34 @@ class CreateOperation:
         return _has_row(connection, self.run.run_id, self.run.rows[-1]) if created else None
 
 
+class AdoptOperation(CreateOperation):
+    """Create a run that comes from another store."""
+
+    def apply(self, connection: sqlite3.Connection) -> tuple[RunInfo, bool]:
+        """Insert the run, and count the store's epochs on beyond its own."""
+        info, is_new = super().apply(connection)
+        if is_new:
+            connection.execute(QUERIES["pass_epoch"], (max(row.epoch for row in self.run.rows),))
+        return info, is_new
+
+
+class DeleteOperation(msgspec.Struct):
+    """Delete whole runs."""
+
+    run_ids: Sequence[str]
+
+    def apply(self, connection: sqlite3.Connection) -> list[str]:
+        """Return the ids of those that were there and over."""
+        found = [connection.execute(QUERIES["delete_run"], (run_id,)).fetchall() for run_id in self.run_ids]
+        return [run_id for rows in found for (run_id,) in rows]
+
+    def landed(self, connection: sqlite3.Connection, outcome: Any) -> bool | None:
+        """Say whether the runs are gone."""
+        if not outcome:
+            return None
+        return not connection.execute(QUERIES["get_run"], (outcome[0],)).fetchall()
+
+
 class AppendOperation(msgspec.Struct, gc=False):
     """Add a commit to a run's log, and change its waits and inbox with it."""
 

@@ -26,6 +26,15 @@ PRAGMA user_version;
 -- name: count_tables
 SELECT count(*) FROM sqlite_schema;
 
+-- name: read_schema
+-- What there is; of tables not the text, in which a column that was added stands otherwise than in a new file.
+SELECT name, CASE type WHEN 'table' THEN type ELSE type || ' ' || tbl_name || ' ' || coalesce(sql, '') END
+FROM sqlite_schema
+WHERE name NOT LIKE 'sqlite_stat%';
+
+-- name: read_columns
+SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?) ORDER BY name;
+
 -- name: set_page_size
 -- Only before anything is in the file. A commit writes whole pages, twice: pages of 16384 bytes cost 25 µs a commit more;
 -- of 4096, rows of 1 to 2 KB waste up to half.
@@ -132,6 +141,36 @@ WHERE (?1 IS NULL OR status IN (SELECT value FROM json_each(?1)))
 ORDER BY created_at DESC, number DESC
 LIMIT ?4;
 
+-- name: delete_run
+-- Triggers take along all that belongs to it.
+DELETE FROM run WHERE run_id = ? AND status IN ('COMPLETED', 'FAILED', 'CANCELLED') RETURNING run_id;
+
+-- name: sizes
+SELECT run_id, graph, status,
+       (SELECT coalesce(sum(length(CAST(events AS BLOB))), 0) FROM log WHERE log.run = run.number) AS in_log,
+       (SELECT coalesce(sum(length(data)), 0) FROM blob WHERE blob.run = run.number)              AS in_blobs,
+       (SELECT coalesce(sum(length(data)), 0) FROM snapshot WHERE snapshot.run = run.number)      AS in_snapshot
+FROM run
+ORDER BY in_log + in_blobs + in_snapshot DESC, run_id;
+
+-- --- the file ---
+
+-- name: back_up
+-- A copy as of one moment, without free pages.
+VACUUM INTO ?;
+
+-- name: page_bytes
+PRAGMA page_size;
+
+-- name: count_pages
+PRAGMA page_count;
+
+-- name: count_free_pages
+PRAGMA freelist_count;
+
+-- name: quick_check
+PRAGMA quick_check(1);
+
 -- --- leases ---
 
 -- name: claimable
@@ -181,6 +220,9 @@ UPDATE run SET owner = NULL, lease_until = 0 WHERE run_id = ? AND epoch = ?;
 
 -- name: park_run
 UPDATE run SET status = ?, error = ?, owner = NULL, lease_until = 0 WHERE run_id = ? AND epoch = ?;
+
+-- name: pass_epoch
+UPDATE counter SET value = max(value, ?) WHERE name = 'epoch';
 
 -- name: reserve_epochs
 UPDATE counter SET value = value + ? WHERE name = 'epoch' RETURNING value;

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from perdure.errors import StoreCorrupt
-from perdure.store.port import Entry, Owner, Row, RunInfo, Snapshot, Wait
+from perdure.store.port import Entry, Owner, Row, RunInfo, Size, Snapshot, Wait
 
 T = TypeVar("T")
 
@@ -21,6 +21,7 @@ _RunInfo = tuple[
 ]  # in the order of RunInfo's fields
 _Wait = tuple[str, str, str, str, str, str, str, bytes, int, int | None, str]
 _Entry = tuple[int, str, str, bytes, str, int]
+_Size = tuple[str, str, str, int, int, int]
 _Snapshot = tuple[int, str, int, bytes, bytes, bytes]
 
 _decode_owner = msgspec.json.Decoder(Owner).decode
@@ -54,6 +55,11 @@ def wait(columns: Sequence[Any]) -> Wait:
 def entry(columns: Sequence[Any]) -> Entry:
     """Return a row of ``inbox``."""
     return Entry(*msgspec.convert(columns, _Entry))
+
+
+def size(columns: Sequence[Any]) -> Size:
+    """Return a row of ``sizes``."""
+    return Size(*msgspec.convert(columns, _Size))
 
 
 def text(columns: Sequence[Any]) -> str:

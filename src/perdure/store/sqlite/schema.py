@@ -11,6 +11,9 @@ from perdure.store.sqlite.queries import QUERIES, migrations, statements
 
 APPLICATION_ID = 0x70657264  # "perd", as in the first migration
 
+_IN_MEMORY = ":memory:"
+_TABLE = "table"
+
 Synchronous = Literal["FULL", "NORMAL"]
 
 
@@ -48,11 +51,15 @@ def _set_up_writer(connection: sqlite3.Connection, location: str, synchronous: S
     _one(connection, "limit_wal")
     _one(connection, "fire_triggers_of_replace")
     if version < newest:
-        _migrate(connection, steps)
+        _migrate(connection, steps, location)
 
 
-def _migrate(connection: sqlite3.Connection, steps: list[tuple[int, str]]) -> None:
-    """Bring the schema to the present version; of several processes that try, one does it."""
+def _migrate(connection: sqlite3.Connection, steps: list[tuple[int, str]], location: str) -> None:
+    """Bring the schema to the present version, in one transaction; of several processes that try, one does it.
+
+    Raises:
+        StoreUnsupported: it wouldn't be that of a new file; nothing has happened.
+    """
     connection.execute(QUERIES["begin"])
     try:
         version = _one(connection, "read_version")
@@ -60,11 +67,37 @@ def _migrate(connection: sqlite3.Connection, steps: list[tuple[int, str]]) -> No
             if number > version:
                 for statement in statements(script):
                     connection.execute(statement)
+        if version and (differing := _differing(connection, steps)):
+            raise StoreUnsupported(
+                f"its schema can't be brought from version {version} to {steps[-1][0]}, since {', '.join(differing)} would differ "
+                "from those of a new file; nothing was changed",
+                location=location,
+            )
         connection.execute(QUERIES["commit"])
     except BaseException:
         if connection.in_transaction:
             connection.execute(QUERIES["roll_back"])
         raise
+
+
+def _differing(connection: sqlite3.Connection, steps: list[tuple[int, str]]) -> list[str]:
+    """Return the tables, views, indexes and triggers in which a file differs from a new one."""
+    new = sqlite3.connect(_IN_MEMORY, isolation_level=None)
+    try:
+        for _, script in steps:
+            for statement in statements(script):
+                new.execute(statement)
+        theirs, ours = (dict(each.execute(QUERIES["read_schema"]).fetchall()) for each in (connection, new))
+        columns = [
+            {name: each.execute(QUERIES["read_columns"], (name,)).fetchall() for name in ours if ours[name] == _TABLE}
+            for each in (connection, new)
+        ]
+    finally:
+        new.close()
+    names = sorted(theirs.keys() | ours.keys())
+    return [
+        name for name in names if theirs.get(name) != ours.get(name) or columns[0].get(name) != columns[1].get(name)
+    ]
 
 
 def set_up_reader(connection: sqlite3.Connection) -> None:

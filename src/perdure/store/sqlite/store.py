@@ -34,18 +34,22 @@ from perdure.store.port import (
     Put,
     Row,
     RunInfo,
+    Size,
     Snapshot,
     Wait,
 )
 from perdure.store.sqlite import leaving, rows
+from perdure.store.sqlite.backup import FileFacts, back_up, file_facts
 from perdure.store.sqlite.connection import call, close_connection, open_connection
 from perdure.store.sqlite.failures import SQLITE_ERRORS, unreadable
 from perdure.store.sqlite.file import prepare_file
 from perdure.store.sqlite.inbox import PutOperation
 from perdure.store.sqlite.leases import ClaimOperation, EpochOperation, HeartbeatOperation
 from perdure.store.sqlite.operations import (
+    AdoptOperation,
     AppendOperation,
     CreateOperation,
+    DeleteOperation,
     Operation,
     StatementOperation,
     snapshot_parameters,
@@ -258,6 +262,35 @@ class SQLiteStore:
         wanted = json.dumps([*statuses]) if statuses else None
         tagged = rows.encode_tags(tags) if tags else None
         return await self._fetch("list_runs", (wanted, graph, before, limit, since, tagged), rows.run_info)
+
+    async def adopt(self, run: NewRun) -> tuple[RunInfo, bool]:
+        """Create a run that comes from another store, with its whole log; if the id is taken, return what is there and False."""
+        created: tuple[RunInfo, bool] = await self._write(AdoptOperation(self.location, run))
+        return created
+
+    async def delete(self, run_ids: Sequence[str]) -> Sequence[str]:
+        """Delete whole runs with all that belongs to them, those that are over; return their ids."""
+        gone: list[str] = await self._write(DeleteOperation(run_ids))
+        return gone
+
+    async def sizes(self) -> Sequence[Size]:
+        """Return how much each run takes, the largest first."""
+        return await self._fetch("sizes", (), rows.size)
+
+    # --- the file ---
+
+    async def back_up(self, path: str | PathLike[str]) -> None:
+        """Copy the file as it is at one moment, beside whoever works on it, to a path where nothing is yet.
+
+        Raises:
+            StoreError: it can't be.
+        """
+        self._check_here()
+        await back_up(self._path, Path(path))
+
+    async def file_facts(self) -> FileFacts:
+        """Return what can be told of the file as a whole."""
+        return await self._read(lambda raw: file_facts(raw, self._path))
 
     # --- leases ---
 

@@ -1,0 +1,144 @@
+"""The schema is brought up to date in one transaction that is rehearsed before it is committed.
+
+There is only one released version so far; the next one here is made up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlite_stores import opened, query, run
+
+from perdure.errors import StoreError, StoreTooNew, StoreUnsupported
+from perdure.store.sqlite import schema
+from perdure.store.sqlite.queries import migrations
+from perdure.testing.store_laws.writing import create, stored, write
+
+SECOND = """
+ALTER TABLE run ADD COLUMN color TEXT NOT NULL DEFAULT '{}';
+CREATE TABLE bookmark (name TEXT PRIMARY KEY, run INTEGER NOT NULL) STRICT;
+CREATE INDEX bookmark_by_run ON bookmark (run);
+PRAGMA user_version = 2;
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file of the first version, with a run."""
+
+    async def main() -> None:
+        async with opened(tmp_path / "runs.db") as store:
+            await write(store, await create(store))
+
+    run(main())
+    return tmp_path / "runs.db"
+
+
+def release(monkeypatch: pytest.MonkeyPatch, *scripts: str) -> None:
+    """Pretend that this perdure knows more versions."""
+    steps = [*migrations(), *((number, script) for number, script in enumerate(scripts, 2))]
+    monkeypatch.setattr(schema, "migrations", lambda: steps)
+
+
+def test_an_older_file_is_brought_up_to_date_and_keeps_what_it_holds(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = query(path, "SELECT * FROM log")
+    release(monkeypatch, SECOND)
+
+    async def main() -> None:
+        async with opened(path) as store:
+            assert len(await stored(store)) == 2
+            await create(store, "another")
+
+    run(main())
+    assert query(path, "PRAGMA user_version") == [(2,)]
+    assert query(path, "SELECT * FROM log")[: len(before)] == before
+    assert query(path, "SELECT color FROM run") == [("{}",), ("{}",)]
+
+
+def test_a_new_file_has_the_schema_that_an_older_one_is_brought_to(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release(monkeypatch, SECOND)
+
+    async def main() -> None:
+        async with opened(path), opened(tmp_path / "new.db"):
+            pass
+
+    run(main())
+    names = "SELECT type, name FROM sqlite_schema ORDER BY 1, 2"
+    assert query(path, names) == query(tmp_path / "new.db", names)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 3])
+def test_a_step_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    lines = SECOND.strip().splitlines()
+    release(monkeypatch, "\n".join([*lines[:at], "INSERT INTO nowhere VALUES (1);", *lines[at:]]))
+    before = query(path, "SELECT * FROM sqlite_schema")
+
+    async def main() -> None:
+        with pytest.raises(StoreError):
+            async with opened(path):
+                pass
+
+    run(main())
+    assert query(path, "SELECT * FROM sqlite_schema") == before
+    assert query(path, "PRAGMA user_version") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE TABLE bookmark_of_mine (name TEXT)",
+        "DROP INDEX run_by_creation",
+        "ALTER TABLE snapshot ADD COLUMN mine TEXT",
+    ],
+)
+def test_a_file_that_would_differ_from_a_new_one_is_left_as_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(change)
+    release(monkeypatch, SECOND)
+
+    async def main() -> None:
+        with pytest.raises(StoreUnsupported, match="nothing was changed"):
+            async with opened(path):
+                pass
+
+    run(main())
+    assert query(path, "PRAGMA user_version") == [(1,)]
+    assert query(path, "SELECT count(*) FROM log") == [(2,)]
+
+
+def test_of_many_who_open_an_older_file_at_once_one_brings_it_up_to_date(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release(monkeypatch, SECOND)
+
+    async def one() -> int:
+        async with opened(path) as store:
+            return len(await stored(store))
+
+    async def main() -> list[int]:
+        return await asyncio.gather(*(one() for _ in range(6)))
+
+    assert run(main()) == [2] * 6
+
+
+def test_a_file_of_a_newer_version_is_refused_by_an_older_one(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        with monkeypatch.context() as newer:
+            release(newer, SECOND)
+            async with opened(path):
+                pass
+        with pytest.raises(StoreTooNew):
+            async with opened(path):
+                pass
+
+    run(main())

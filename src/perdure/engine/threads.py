@@ -105,6 +105,10 @@ class Threads:
                     self._lock.wait()
                     self._idle -= 1
                 call = self._work.popleft()
+                if call.future.cancelled():  # and what is to be done about that hasn't had its turn in the loop yet
+                    if call.returned is not None:
+                        call.tell(call.returned)
+                    continue
                 call.is_running = True
             if call.begun is not None:
                 call.tell(call.begun)

@@ -31,7 +31,6 @@ from perdure.kernel.run import AFTER, Run, Source, Task
 from perdure.kernel.state.committed import Transaction
 from perdure.kernel.stepping import why_not_placed
 
-Shown: TypeAlias = "list[GraphTask] | EndMarker[Any] | ErrorMarker"
 Said: TypeAlias = "Sequence[GraphTaskRequest] | EndMarker[Any] | None"
 
 

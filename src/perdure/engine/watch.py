@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from perdure.engine.driven import Driven
 from perdure.engine.leases import CLAIM_PAGE
 from perdure.engine.logging import get_logger
+from perdure.engine.orphans import expire_dead
+from perdure.engine.owner import is_provably_dead
 from perdure.errors import StoreError
 from perdure.kernel.status import OVER, Status
 
@@ -140,7 +142,7 @@ class Watch:
         now = worker.clock.monotonic()
         if now - self._looked_for_orphans >= ORPHANS_EVERY_S:
             self._looked_for_orphans = now
-            await worker.expire_dead(graphs)
+            await expire_dead(worker, graphs)
         if has_changed:
             self._due_at = await worker.store.next_due(graphs)
         if self._due_at is not None and self._due_at <= worker.clock.now():
@@ -151,7 +153,8 @@ class Watch:
         """Take those runs back that were driven here before, and are due, and that nobody else looks for here."""
         worker = self._worker
         now = worker.clock.now()
-        if not worker.known or not (has_changed or (self._known_due_at is not None and self._known_due_at <= now)):
+        is_due = self._known_due_at is not None and self._known_due_at <= now
+        if not worker.known or not (has_changed or is_due):
             return
         looked_for = worker.drivable() if worker.recovers else ()
         dues = []
@@ -161,6 +164,9 @@ class Watch:
             info = await worker.store.get(run_id)
             if info is None or Status(info.status) in OVER:
                 worker.known.pop(run_id, None)
-            elif info.owner is None and not await worker.claim_one(info) and info.due_at is not None:
+            elif info.owner is not None and info.lease_until > now and not is_provably_dead(info.owner):
+                # Somebody drives it; nothing in the store will tell of it if they die.
+                dues.append(min(info.lease_until, now + int(ORPHANS_EVERY_S * 1e6)))
+            elif not await worker.claim_one(info) and info.due_at is not None:
                 dues.append(info.due_at)
         self._known_due_at = min(dues, default=None)

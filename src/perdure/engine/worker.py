@@ -23,11 +23,11 @@ from perdure.engine.known import KnownGraphs
 from perdure.engine.leases import CLAIM_PAGE, LEASE_S, Leases
 from perdure.engine.logging import get_logger
 from perdure.engine.observing import Observing
+from perdure.engine.orphans import expire_dead, recover_stalled
 from perdure.engine.owner import appear, disappear, is_provably_dead
 from perdure.engine.publish import OnEvent, Publisher
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import Registered, new_run, registered
-from perdure.engine.stalled import recover_stalled
 from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.watch import Watch
@@ -240,17 +240,24 @@ class Worker:
             kept = self.known.get(run_id)
             if status in OVER or driven.driver.steps is not None:
                 self.known.pop(run_id, None)
-            if status is Status.COMPLETED and driven.driver.run.successor is not None:
-                await self._follow(driven.driver.run.successor.successor, kept)
-            if status is Status.RUNNING and driven.error is None:
-                with suppress(StoreError):
-                    await asyncio.shield(self.store.release([driven.lease]))
-            if status is Status.PAUSED and self.when_paused is not None:
-                with suppress(StoreError):
-                    await asyncio.shield(self.when_paused(run_id))
-            self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
-            driven.over.set_result(None)
-            self._watch.note(run_id, driven)
+            try:
+                await self._let_go(driven, kept)
+            finally:  # whoever waits must be told, whatever comes in between
+                self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
+                driven.over.set_result(None)
+                self._watch.note(run_id, driven)
+
+    async def _let_go(self, driven: Driven, kept: tuple[str, Any] | None) -> None:
+        """Do what is left to do about a run that isn't driven here any more."""
+        run, status = driven.driver.run, driven.driver.run.status
+        if status is Status.COMPLETED and run.successor is not None:
+            await self._follow(run.successor.successor, kept)
+        if status is Status.RUNNING and driven.error is None:
+            with suppress(StoreError):
+                await asyncio.shield(self.store.release([driven.lease]))
+        if status is Status.PAUSED and self.when_paused is not None:
+            with suppress(StoreError):
+                await asyncio.shield(self.when_paused(run.run_id))
 
     async def _follow(self, run_id: str, kept: tuple[str, Any] | None) -> None:
         """Drive the run on that another one driven here goes on as."""
@@ -289,24 +296,11 @@ class Worker:
         graphs = self.drivable()
         if not graphs or not self.drives:
             return 0
-        await self.expire_dead(graphs)
+        await expire_dead(self, graphs)
         count = await recover_stalled(self, graphs)
         while claimed := await self.claim_due(graphs):
             count += claimed
         return count
-
-    async def expire_dead(self, graphs: Iterable[str]) -> None:
-        """End the leases of workers that are known to be dead."""
-        names = set(graphs)
-        is_dead: dict[str, bool] = {self.owner.id: False}
-        ended = []
-        for info in await self.store.orphans(self.clock.now()):
-            if info.graph in names and info.owner is not None:
-                if info.owner.id not in is_dead:
-                    is_dead[info.owner.id] = is_provably_dead(info.owner)
-                if is_dead[info.owner.id]:
-                    ended.append(self.store.expire(info.run_id, info.epoch))
-        await asyncio.gather(*ended)  # in few commits
 
     async def claim_due(self, graphs: list[str]) -> int:
         """Take a page of runs that are due, if there is room for them, and drive them; return how many there were."""

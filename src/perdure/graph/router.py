@@ -93,6 +93,3 @@ class Router(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
 
     def __repr__(self) -> str:
         return f"Router(id={self.id!r})"
-
-
-AnyRouter = Router[Any, Any, Any, Any]

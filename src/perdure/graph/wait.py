@@ -149,6 +149,3 @@ def deadline_actions(where: str, given: Any) -> tuple[tuple[Escalate, ...], Answ
         if escalation.deadline is not None:
             microseconds(f"{where}: Escalate deadline", escalation.deadline)
     return escalations, last if isinstance(last, Answer) else None
-
-
-AnyWait = Wait[Any, Any, Any, Any]

@@ -1,18 +1,35 @@
-"""Stalled runs: those that were set aside because no graph fitted, and that one of this worker's graphs fits again."""
+"""Orphans: runs whose worker has died, and runs that were set aside because no graph fitted and that one fits again."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from perdure.engine.fitting import fit_of
 from perdure.engine.leases import CLAIM_PAGE
 from perdure.engine.logging import get_logger
+from perdure.engine.owner import is_provably_dead
 from perdure.errors import StoreError
 from perdure.kernel.status import Status
 from perdure.store.port import RunInfo
 
 if TYPE_CHECKING:
     from perdure.engine.worker import Worker
+
+
+async def expire_dead(worker: Worker, graphs: Iterable[str]) -> None:
+    """End the leases of workers that are known to be dead."""
+    names = set(graphs)
+    is_dead: dict[str, bool] = {worker.owner.id: False}
+    ended = []
+    for info in await worker.store.orphans(worker.clock.now()):
+        if info.graph in names and info.owner is not None:
+            if info.owner.id not in is_dead:
+                is_dead[info.owner.id] = is_provably_dead(info.owner)
+            if is_dead[info.owner.id]:
+                ended.append(worker.store.expire(info.run_id, info.epoch))
+    await asyncio.gather(*ended)  # in few commits
 
 
 async def recover_stalled(worker: Worker, graphs: list[str]) -> int:

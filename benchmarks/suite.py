@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import multiprocessing
 import resource
 import sys
@@ -18,25 +17,14 @@ from benchmarks.bound import bound_chain, bound_map, bound_runs
 from benchmarks.measure import Benchmark, Contender, Figures, Measured, main_file_bytes
 from benchmarks.waiting import resuming, waiting
 
-PEER = "pydantic-graph (in memory)"
-"""An optional contender: it is left out where it isn't installed."""
-
-HAS_PEER = importlib.util.find_spec("pydantic_graph") is not None
-
 MEMORY, DURABLE, BOUND = "perdure in memory", "perdure durable (FULL)", "bound (FULL)"
 
 
-def _peer() -> Any:
-    import pydantic_graph
-
-    return pydantic_graph
-
-
-def _in_memory(module: Callable[[], Any], make: Callable[[Any], Any], units: int, **arguments: Any) -> Contender:
-    """Measure a run in memory, of either library."""
+def _in_memory(make: Callable[[Any], Any], units: int, **arguments: Any) -> Contender:
+    """Measure a run in memory."""
 
     async def contender(folder: Path) -> Measured:
-        graph = make(module())
+        graph = make(perdure)
         measured = Measured(units)
         with measured.timed():
             await graph.run(**{name: given() for name, given in arguments.items()})
@@ -75,8 +63,7 @@ def chain() -> Benchmark:
         {
             DURABLE: _durable(make, LENGTH, inputs=lambda: 0),
             BOUND: lambda folder: bound_chain(folder, LENGTH),
-            MEMORY: _in_memory(lambda: perdure, make, LENGTH, inputs=lambda: 0),
-            PEER: _in_memory(_peer, make, LENGTH, inputs=lambda: 0),
+            MEMORY: _in_memory(make, LENGTH, inputs=lambda: 0),
         },
         {DURABLE: ("≤ 1.4 × bound", lambda found: found.ratios[DURABLE, BOUND] <= 1.4)},
     )
@@ -96,8 +83,7 @@ def map_into_join() -> Benchmark:
         {
             DURABLE: _durable(graphs.mapped, SIZE, inputs=inputs),
             BOUND: lambda folder: bound_map(folder, SIZE),
-            MEMORY: _in_memory(lambda: perdure, graphs.mapped, SIZE, inputs=inputs),
-            PEER: _in_memory(_peer, graphs.mapped, SIZE, inputs=inputs),
+            MEMORY: _in_memory(graphs.mapped, SIZE, inputs=inputs),
         },
         {
             DURABLE: (
@@ -114,7 +100,7 @@ def _flat(size: int, *, durable: bool) -> Contender:
     inputs = lambda: list(range(size))  # noqa: E731
     if durable:
         return _durable(graphs.mapped, size, inputs=inputs)
-    return _in_memory(lambda: perdure, graphs.mapped, size, inputs=inputs)
+    return _in_memory(graphs.mapped, size, inputs=inputs)
 
 
 def flat_maps() -> Benchmark:
@@ -212,16 +198,13 @@ async def _durable_runs(folder: Path) -> Measured:
     return measured
 
 
-def _runs_in_memory(module: Callable[[], Any]) -> Contender:
-    async def contender(folder: Path) -> Measured:
-        graph = graphs.line(module(), STEPS)
-        measured = Measured(RUNS * STEPS)
-        with measured.timed():
-            results = await asyncio.gather(*(graph.run(inputs=0) for _ in range(RUNS)))
-        assert results == [STEPS] * RUNS
-        return measured
-
-    return contender
+async def _runs_in_memory(folder: Path) -> Measured:
+    graph = graphs.line(perdure, STEPS)
+    measured = Measured(RUNS * STEPS)
+    with measured.timed():
+        results = await asyncio.gather(*(graph.run(inputs=0) for _ in range(RUNS)))
+    assert results == [STEPS] * RUNS
+    return measured
 
 
 def many_runs() -> Benchmark:
@@ -232,8 +215,7 @@ def many_runs() -> Benchmark:
         {
             DURABLE: _durable_runs,
             BOUND: lambda folder: bound_runs(folder, RUNS, STEPS),
-            MEMORY: _runs_in_memory(lambda: perdure),
-            PEER: _runs_in_memory(_peer),
+            MEMORY: _runs_in_memory,
         },
         {DURABLE: ("≤ 35 µs", lambda found: found.of[DURABLE] <= 35)},
     )
@@ -319,8 +301,7 @@ def growing_state() -> Benchmark:
         f"{LENGTH:,} steps that append 1 KB each to a list in the state",
         {
             DURABLE: _durable(make, LENGTH, inputs=lambda: 0, state=graphs.Texts),
-            MEMORY: _in_memory(lambda: perdure, make, LENGTH, inputs=lambda: 0, state=graphs.Texts),
-            PEER: _in_memory(_peer, make, LENGTH, inputs=lambda: 0, state=graphs.Texts),
+            MEMORY: _in_memory(make, LENGTH, inputs=lambda: 0, state=graphs.Texts),
         },
         {DURABLE: ("≤ 1.7 KB a step", lambda found: found.extra[DURABLE]["bytes a unit"] <= 1.7 * 1024)},
     )
@@ -330,7 +311,7 @@ def state_in_map() -> Benchmark:
     """A map whose arms add to a total beside a long list, against one that doesn't."""
     inputs = lambda: list(range(SIZE))  # noqa: E731
     state = lambda: graphs.Total(0, list(range(SIZE)))  # noqa: E731
-    memory = lambda make, **more: _in_memory(lambda: perdure, make, SIZE, inputs=inputs, **more)  # noqa: E731
+    memory = lambda make, **more: _in_memory(make, SIZE, inputs=inputs, **more)  # noqa: E731
     contenders = {
         "durable, without": _durable(graphs.mapped, SIZE, inputs=inputs),
         "durable, with state.total += x": _durable(graphs.totalled, SIZE, inputs=inputs, state=state),

@@ -13,6 +13,8 @@ from concurrent.futures import Executor as Pool
 from contextlib import suppress
 from typing import Any, TypeVar
 
+import msgspec
+
 from perdure.engine.bodies import check_executors
 from perdure.engine.clock import Clock
 from perdure.engine.driven import Driven
@@ -24,7 +26,7 @@ from perdure.engine.leases import CLAIM_PAGE, LEASE_S, Leases
 from perdure.engine.logging import get_logger
 from perdure.engine.observing import Observing
 from perdure.engine.orphans import expire_dead, recover_stalled
-from perdure.engine.owner import appear, disappear, is_provably_dead
+from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
 from perdure.engine.publish import OnEvent, Publisher
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import Registered, new_run, registered
@@ -36,7 +38,7 @@ from perdure.events import SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
 from perdure.kernel.deciding import Decision
-from perdure.kernel.run import Run
+from perdure.kernel.run import Phase, Run
 from perdure.kernel.status import OVER, Status
 from perdure.store.port import RunInfo, Store
 from perdure.version import __version__
@@ -85,6 +87,7 @@ class Worker:
         self.store = store
         self.clock = clock
         self.owner = appear()
+        self._name, self._process = worker_of(self.owner), process_of(self.owner)
         self.epoch = 0
         self.leases = Leases(store, clock, self._lose, lease_s)
         self.graphs = KnownGraphs()
@@ -192,8 +195,7 @@ class Worker:
 
     def segment(self, graph: Graph[Any, Any, Any, Any], by: str = "", reason: str = "") -> SegmentStarted:
         """Return the event that says that this worker begins to drive a run."""
-        worker = f"{self.owner.host}:{self.owner.pid}:{self.owner.id}"
-        return SegmentStarted(worker, __version__, graph.fingerprint, by, reason)
+        return SegmentStarted(self._name, __version__, graph.fingerprint, by, reason, self._process)
 
     def drive(
         self,
@@ -213,6 +215,8 @@ class Worker:
         self.leases.add(run.run_id, journal.epoch)
         durable = Durable(self.store, journal, values)
         segment = segment or self.segment(graph)
+        if first is None and any(task.phase is Phase.RUNNING for task in run.tasks.values()):
+            segment = msgspec.structs.replace(segment, before=fate(run.segment))
         driver = Driver(run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver, journal.epoch)

@@ -119,7 +119,7 @@ class Driver:
         self._open_waits: set[str] = set()
         self.steps = steps
         if steps is not None:
-            steps.wake = self._wake_up
+            steps.begin(self._wake_up)
         self._executor = Executor(
             run,
             graph,

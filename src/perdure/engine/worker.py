@@ -228,7 +228,8 @@ class Worker:
         run_id = driven.driver.run.run_id
         about = {"run": run_id, "graph": mine.graph.name}
         try:
-            await driven.driver.drive()
+            if driven.begin():
+                await driven.driver.drive()
         except Fenced as error:
             if self.observing is not None:
                 self.observing.lease_lost(mine.graph.name)
@@ -276,10 +277,10 @@ class Worker:
     def _lose(self, run_id: str) -> None:
         """Stop driving a run whose lease is lost, without another word into its log."""
         driven = self.driven.get(run_id)
-        if driven is not None and driven.task is not None:
+        if driven is not None:
             if self.observing is not None:
                 self.observing.lease_lost(driven.driver.run.plan.name)
-            driven.task.cancel()
+            driven.lose()
 
     # --- taking runs over ---
 

@@ -388,8 +388,7 @@ class _Load:
         run.durability = saved.durability
         run.deadline = saved.deadline
         run.max_steps = saved.max_steps
-        run.crashes = saved.crashes
-        run.segment = saved.segment
+        run.crashes, run.segment = saved.crashes, saved.segment
         run.placed = saved.placed
         run.state, run.states = state, states
         run.signals = [KeptSignal(entry, name, bytes(data), by) for entry, name, data, by in saved.signals]

@@ -25,6 +25,16 @@ Durability: TypeAlias = Literal["sync", "async", "exit"]
 """When events are made durable: before anything is done about them, soon after, or when the run ends or waits."""
 
 
+Before: TypeAlias = Literal["", "died", "lives", "elsewhere", "unknown"]
+"""What is known of a process that left tasks in flight when another one took its run over.
+
+``"died"``: there is no such process any more. ``"lives"``: there is, so it was stopped, or too slow, for longer than its lease;
+nothing has crashed. ``"elsewhere"``: it ran on another host, or in another space of process ids, from where it can't be seen.
+``"unknown"``: its log doesn't say enough of it. Empty: none were in flight, or the log is of a time when this wasn't recorded.
+All but ``"lives"`` are taken for crashes.
+"""
+
+
 class Items(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Items that are mapped, where a map lies directly behind another one."""
 
@@ -130,6 +140,10 @@ class SegmentStarted(Event, frozen=True):
     by: str = ""
     """Who had the run recovered, if somebody did."""
     reason: str = ""
+    process: str = ""
+    """By what others on its host can tell whether the worker's process still lives; empty if that can't be told."""
+    before: Before = ""
+    """What had become of the process that drove the run before, where it left tasks in flight."""
 
 
 WAITS = "waiting"

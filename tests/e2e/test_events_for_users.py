@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from perdure import (
     StepContext,
     reduce_list_append,
 )
+from perdure.events import NodeStarted
 
 pytestmark = pytest.mark.anyio
 
@@ -179,3 +181,43 @@ async def test_the_events_tell_which_branch_has_failed(store: Any) -> None:
         ("sides[1]/entities", "ValueError: no entities")
     ]
     assert batch.took_s is None  # the other one was interrupted, and would run again
+
+
+async def heard_beside_the_logs(engine: Engine, heard: dict[str, list[Recorded]]) -> None:
+    for info in await engine.list():
+        assert heard[info.run_id] == list(await engine.history(info.run_id)), info.run_id
+
+
+async def test_a_callback_hears_of_a_fork_from_its_first_event_on() -> None:
+    heard: dict[str, list[Recorded]] = defaultdict(list)
+    graph = analysis()
+    async with Engine.open(
+        MemoryStore(), [graph], on_event=lambda run, recorded: heard[run].append(recorded)
+    ) as engine:
+        await (await engine.start(graph, inputs="text", run_id="run")).result()
+        [task] = [r.event.task for r in heard["run"] if isinstance(r.event, NodeStarted) and r.event.node == "entities"]
+        for options in ({"at": task}, {"inputs": "other"}, {"outputs": {task: "three"}}):
+            handle = await engine.fork_run("run", **options)
+            await handle.result()
+        assert len(heard) == 4
+        await heard_beside_the_logs(engine, heard)
+
+
+async def test_a_callback_hears_of_what_a_run_goes_on_as_from_its_first_event_on() -> None:
+    heard: dict[str, list[Recorded]] = defaultdict(list)
+    g = GraphBuilder(name="countdown", input_type=int, output_type=int)
+
+    @g.step
+    async def count(ctx: StepContext[None, None, int]) -> int:
+        if ctx.inputs:
+            ctx.continue_as_new(ctx.inputs - 1)
+        return ctx.inputs
+
+    g.add(g.edge_from(g.start_node).to(count), g.edge_from(count).to(g.end_node))
+    graph = g.build()
+    async with Engine.open(
+        MemoryStore(), [graph], on_event=lambda run, recorded: heard[run].append(recorded)
+    ) as engine:
+        assert await (await engine.start(graph, inputs=3, run_id="run")).result() == 0
+        assert len(heard) == 4
+        await heard_beside_the_logs(engine, heard)

@@ -22,6 +22,7 @@ from perdure.engine.journal import Beside, Journal
 from perdure.engine.owner import is_provably_dead
 from perdure.engine.recovery import position_of
 from perdure.engine.registered import Registered
+from perdure.engine.resuming import rebuilt
 from perdure.engine.untyped import NoValues
 from perdure.engine.values import CodedValues
 from perdure.engine.waiting import RequestDetails, request_in, wait_of
@@ -142,7 +143,7 @@ class Control:
         """Let a run go on, driven here, if this worker drives any."""
         worker, values = self._worker, CodedValues(mine.codec)
         await worker.part(taken.run_id)
-        run, journal = await worker.rebuilt(mine, taken, values, accepting=isinstance(event, RunAccepted))
+        run, journal = await rebuilt(worker, mine, taken, values, accepting=isinstance(event, RunAccepted))
         apply(run, event)
         beside = await self._beside(run, release=not worker.drives)
         await journal.commit([event], RunUpdate(run.status.value), beside, flush=True)

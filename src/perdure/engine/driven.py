@@ -26,6 +26,24 @@ class Driven:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
         self.error: BaseException | None = None
+        self._has_begun = False
+        self._is_lost = False
+
+    def begin(self) -> bool:
+        """Say that the driver has its turn now; return whether it is still to drive."""
+        self._has_begun = True
+        if self._is_lost and self.driver.steps is not None:
+            self.driver.steps.over()
+        return not self._is_lost
+
+    def lose(self) -> None:
+        """Interrupt the driver, whose lease is lost.
+
+        A task that is cancelled before it has had its first turn never has one, and nobody would tidy up after it.
+        """
+        self._is_lost = True
+        if self._has_begun and self.task is not None:
+            self.task.cancel()
 
     async def settled(self) -> None:
         """Wait until the driver has stopped."""

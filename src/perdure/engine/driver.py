@@ -119,7 +119,7 @@ class Driver:
         self._open_waits: set[str] = set()
         self.steps = steps
         if steps is not None:
-            steps.wake = self._wake_up
+            steps.begin(self._wake_up)
         self._executor = Executor(
             run,
             graph,
@@ -212,7 +212,8 @@ class Driver:
         if self._durable is not None:
             await self._durable.journal.flush()
             durable = self._durable
-            successor = await create_successor(durable.store, self.run, continued, durable.values.blobs, self._clock)
+            blobs, publish = durable.values.blobs, durable.journal.publish
+            successor = await create_successor(durable.store, self.run, continued, blobs, self._clock, publish)
         happening = Happening(self._clock.now(), successor=successor)
         await self._carry_out(decide(self.run, happening, self._code))
 

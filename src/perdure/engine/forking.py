@@ -124,7 +124,9 @@ async def fork(worker: Worker, forking: Forking) -> RunInfo:
         blobs=blobs,
         opened=first_waits(run, events, rows[0].ts),
     )
-    return _created(*await worker.store.create(new))
+    created = _created(*await worker.store.create(new))
+    worker.publisher.publish(forking.new_run_id, rows)
+    return created
 
 
 def _created(info: RunInfo, created: bool) -> RunInfo:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -52,6 +53,10 @@ class Beside(msgspec.Struct, frozen=True):
 NOTHING = Beside()
 
 
+Publish: TypeAlias = Callable[[str, Sequence[Row]], None]
+"""A function that is told of the rows of a run that have become durable."""
+
+
 def _to_nobody(run_id: str, rows: Sequence[Row]) -> None:
     """Tell nobody."""
 
@@ -63,6 +68,7 @@ class Journal:
         epoch: that of the lease.
         fingerprint: of the graph that the run goes on with, where that isn't the one it was driven with before.
         position: where the log stands.
+        publish: what tells others of rows that are durable.
     """
 
     def __init__(
@@ -74,11 +80,11 @@ class Journal:
         clock: Clock,
         blobs: Blobs,
         durability: Durability,
-        publish: Callable[[str, Sequence[Row]], None] = _to_nobody,
+        publish: Publish = _to_nobody,
         observed: Observed | None = None,
     ) -> None:
         self._store = store
-        self._publish = publish
+        self.publish = publish
         self._run_id = run_id
         self.epoch = epoch
         self.fingerprint: str | None = None
@@ -144,7 +150,7 @@ class Journal:
         if self._durability == "sync":
             began = self._clock.monotonic()
             await self._store.append(append)
-            self._publish(self._run_id, rows)
+            self.publish(self._run_id, rows)
             if self.observed is not None:
                 self.observed.committed(events, after + 1, rows[0].ts, self._clock.monotonic() - began)
             return
@@ -207,7 +213,7 @@ class Journal:
             except StoreError as error:
                 self._failed = error
             else:
-                self._publish(self._run_id, rows)
+                self.publish(self._run_id, rows)
                 self._tell(untold, self._clock.monotonic() - began)
 
     def _tell(self, untold: Sequence[tuple[Sequence[AnyEvent], int, int]], took_s: float) -> None:

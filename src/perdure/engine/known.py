@@ -6,7 +6,7 @@ there, the last one of its name stands in, to read what can be read and to say w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from perdure.engine.registered import Registered
@@ -61,6 +61,10 @@ class KnownGraphs:
             for name, versions in self._graphs.items()
             if unless is None or not any(unless(known.graph) for known in versions.values())
         ]
+
+    def fingerprints(self, names: Collection[str]) -> list[str]:
+        """Return the fingerprints of all versions of the graphs of some names."""
+        return [fingerprint for name, versions in self._graphs.items() if name in names for fingerprint in versions]
 
     def __iter__(self) -> Iterator[Registered]:
         for versions in self._graphs.values():

@@ -36,10 +36,15 @@ async def recover_stalled(worker: Worker, graphs: list[str]) -> int:
     """Drive on those runs that were set aside and that a graph of the worker fits; return how many."""
     count = 0
     for name in graphs:
-        for info in await worker.store.list(statuses=[Status.STALLED.value], graph=name, limit=CLAIM_PAGE):
-            mine = worker.graphs.of(info)
-            if mine is not None and (await fit_of(worker.store, info, mine.graph.plan)).verdict != "stalled":
-                count += await _recover_one(worker, info)
+        last: RunInfo | None = None
+        while page := await worker.store.list(
+            statuses=[Status.STALLED.value], graph=name, limit=CLAIM_PAGE, after=last
+        ):
+            last = page[-1]
+            for info in page:
+                mine = worker.graphs.of(info)
+                if mine is not None and (await fit_of(worker.store, info, mine.graph.plan)).verdict != "stalled":
+                    count += await _recover_one(worker, info)
     return count
 
 

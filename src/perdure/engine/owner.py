@@ -1,12 +1,18 @@
-"""Who drives runs: the identity of this process, and whether another one still lives."""
+"""Who drives runs: the identity of this process, and whether another one still lives.
+
+That is asked twice. Of the owner of a lease, who must be known to be dead before his lease may end early. And of who has left
+tasks in flight in a log: if his process lives, nothing has crashed, he was stopped, or too slow, for longer than his lease.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
 import socket
+from hashlib import blake2b
 from pathlib import Path
 
+from perdure.events import Before, SegmentStarted
 from perdure.store.port import Owner
 
 _open_here: set[str] = set()
@@ -37,18 +43,53 @@ def is_provably_dead(owner: Owner) -> bool:
     It is known only for a process of this host, since its last start, in the same space of process ids. Where any of that
     can't be told, the answer is no, and the lease has to run out.
     """
+    return _is_here(owner) and not _lives(owner.pid, owner.started, owner.id)
+
+
+def worker_of(owner: Owner) -> str:
+    """Return how the log names an owner: for people, and with its ``process`` for :func:`fate`."""
+    return f"{owner.host}:{owner.pid}:{owner.id}"
+
+
+def process_of(owner: Owner) -> str:
+    """Return by what others on its host can tell whether the process of an owner still lives."""
+    return f"{_place(owner.boot, owner.namespace)}:{owner.started}" if _is_here(owner) and owner.started else ""
+
+
+def fate(segment: SegmentStarted | None) -> Before:
+    """Return what is known of the process that has driven a segment."""
+    if segment is None:
+        return "unknown"
+    place, _, started = segment.process.partition(":")
+    if not started:
+        return "unknown"
+    _, pid, id_ = segment.worker.rsplit(":", 2)
+    if place != _place(_boot(), _namespace()):
+        return "elsewhere"
+    return "lives" if _lives(int(pid), started, id_) else "died"
+
+
+def _is_here(owner: Owner) -> bool:
     here = (socket.gethostname(), _boot(), _namespace())
-    if not owner.boot or not owner.namespace or (owner.host, owner.boot, owner.namespace) != here:
-        return False
-    if owner.pid == os.getpid():
-        return owner.id not in _open_here
+    return bool(owner.boot and owner.namespace) and (owner.host, owner.boot, owner.namespace) == here
+
+
+def _place(boot: str, namespace: str) -> str:
+    """Return a name for a start of a host and a space of process ids on it."""
+    return blake2b(f"{socket.gethostname()} {boot} {namespace}".encode(), digest_size=8).hexdigest()
+
+
+def _lives(pid: int, started: str, id_: str) -> bool:
+    """Say whether a process of this host lives that began at a time, and the worker in it, if that is this process."""
+    if pid == os.getpid():
+        return id_ in _open_here
     try:
-        os.kill(owner.pid, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
-        return True
+        return False
     except PermissionError:
         pass
-    return _started(owner.pid) not in (owner.started, None)
+    return _started(pid) in (started, None)
 
 
 def _boot() -> str:

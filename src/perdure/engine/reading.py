@@ -86,7 +86,7 @@ class Reading:
         tags: Mapping[str, str] | None = None,
         since: datetime | None = None,
         limit: int = 100,
-        before: datetime | int | None = None,
+        before: datetime | RunInfo | None = None,
     ) -> Sequence[RunInfo]:
         """Return runs, the newest first.
 
@@ -96,17 +96,22 @@ class Reading:
             tags: only runs that were started with all of these.
             since: only runs created at this time or later.
             limit: how many at most.
-            before: only runs created before this time; also as ``created_at`` has it, to turn pages.
+            before: only runs created before this time; or, to turn pages, only those behind this run, the last of a page.
 
         Raises:
             GraphSetupError: a time has no zone.
         """
         self._check_open()
         wanted = [Status(status).value for status in statuses]
-        last = before if isinstance(before, int) else time_of("before", before)
-        first = time_of("since", since)
+        after = before if isinstance(before, RunInfo) else None
         return await self._store.list(
-            statuses=wanted, graph=graph, limit=limit, before=last, since=first, tags=tags or {}
+            statuses=wanted,
+            graph=graph,
+            limit=limit,
+            before=time_of("before", None if isinstance(before, RunInfo) else before),
+            since=time_of("since", since),
+            after=after,
+            tags=tags or {},
         )
 
     async def history(

@@ -109,6 +109,11 @@ class Steps:
         """Whether the caller has said something."""
         return self._word is not None
 
+    def begin(self, wake: Callable[[], None]) -> None:
+        """Meet a driver; one before it may have lost its lease before it could offer anything."""
+        self.wake = wake
+        self._is_over = False
+
     def over(self) -> None:
         """Tell the caller that the driver has stopped."""
         self._is_over = True

@@ -14,7 +14,7 @@ import msgspec
 
 from perdure.codec.codec import Blobs, blob_digest, resolved
 from perdure.engine.clock import Clock
-from perdure.engine.journal import Journal, Position
+from perdure.engine.journal import Journal, Position, Publish
 from perdure.errors import StoreCorrupt
 from perdure.events import RunContinued, RunStarted, Value, decode_events
 from perdure.kernel.conclude import Successor
@@ -23,8 +23,10 @@ from perdure.store.chain import chain_start
 from perdure.store.port import NewRun, RunUpdate, Store
 
 
-async def create_successor(store: Store, run: Run, continued: RunContinued, blobs: Blobs, clock: Clock) -> Successor:
-    """Create the run that another one goes on as, if it isn't there yet; say whether it is."""
+async def create_successor(
+    store: Store, run: Run, continued: RunContinued, blobs: Blobs, clock: Clock, publish: Publish
+) -> Successor:
+    """Create the run that another one goes on as, if it isn't there yet, and tell of it; say whether it is there."""
     first = await _beginning(store, run.run_id)
     successor = continued.successor
     large: dict[str, bytes] = {}
@@ -58,6 +60,8 @@ async def create_successor(store: Store, run: Run, continued: RunContinued, blob
         blobs=large,
     )
     _, created = await store.create(new)
+    if created:
+        publish(successor, rows)
     is_ours = created or (await _beginning(store, successor)).origin == run.run_id
     return "there" if is_ours else "taken"
 

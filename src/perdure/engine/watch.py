@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from perdure.engine.driven import Driven
 from perdure.engine.leases import CLAIM_PAGE
 from perdure.engine.logging import get_logger
-from perdure.engine.orphans import expire_dead
+from perdure.engine.orphans import expire_dead, recover_stalled
 from perdure.engine.owner import is_provably_dead
 from perdure.errors import StoreError
 from perdure.kernel.status import OVER, Status
@@ -143,11 +143,15 @@ class Watch:
         if now - self._looked_for_orphans >= ORPHANS_EVERY_S:
             self._looked_for_orphans = now
             await expire_dead(worker, graphs)
+            left = worker.colleagues.leaving
+            if await worker.colleagues.meet():
+                await recover_stalled(worker, graphs)
+            has_changed = has_changed or worker.colleagues.leaving != left
         if has_changed:
-            self._due_at = await worker.store.next_due(graphs)
+            self._due_at = await worker.store.next_due(graphs, worker.colleagues.leaving)
         if self._due_at is not None and self._due_at <= worker.clock.now():
             await self._claim_all(graphs)
-            self._due_at = await worker.store.next_due(graphs)
+            self._due_at = await worker.store.next_due(graphs, worker.colleagues.leaving)
 
     async def _claim_known(self, has_changed: bool) -> None:
         """Take those runs back that were driven here before, and are due, and that nobody else looks for here."""

@@ -13,32 +13,34 @@ from concurrent.futures import Executor as Pool
 from contextlib import suppress
 from typing import Any, TypeVar
 
+import msgspec
+
 from perdure.engine.bodies import check_executors
 from perdure.engine.clock import Clock
+from perdure.engine.colleagues import Colleagues
 from perdure.engine.driven import Driven
 from perdure.engine.driver import Driver, Durable
-from perdure.engine.fitting import fit_of
 from perdure.engine.journal import Journal
 from perdure.engine.known import KnownGraphs
 from perdure.engine.leases import CLAIM_PAGE, LEASE_S, Leases
 from perdure.engine.logging import get_logger
 from perdure.engine.observing import Observing
 from perdure.engine.orphans import expire_dead, recover_stalled
-from perdure.engine.owner import appear, disappear, is_provably_dead
+from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
 from perdure.engine.publish import OnEvent, Publisher
-from perdure.engine.recovery import rebuild
-from perdure.engine.registered import Registered, new_run, registered
+from perdure.engine.registered import Registered, registered
+from perdure.engine.resuming import rebuilt
 from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.watch import Watch
-from perdure.errors import Fenced, GraphRuntimeError, PerdureError, StoreCorrupt, StoreError
+from perdure.errors import Fenced, PerdureError, StoreCorrupt, StoreError
 from perdure.events import SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
 from perdure.kernel.deciding import Decision
-from perdure.kernel.run import Run
+from perdure.kernel.run import Phase, Run
 from perdure.kernel.status import OVER, Status
-from perdure.store.port import RunInfo, Store
+from perdure.store.port import Lease, RunInfo, Store
 from perdure.version import __version__
 
 T = TypeVar("T")
@@ -56,6 +58,7 @@ class Worker:
         epoch: under which the runs are created that it starts.
         leases: those it holds.
         graphs: the graphs it can drive runs of.
+        colleagues: the other workers on the store.
         driven: the runs it drives now, by id.
         drives: whether it drives runs at all, and doesn't only start and watch them.
         max_runs: how many runs it drives at most, before it takes no more of those that are due.
@@ -85,9 +88,11 @@ class Worker:
         self.store = store
         self.clock = clock
         self.owner = appear()
+        self._name, self._process = worker_of(self.owner), process_of(self.owner)
         self.epoch = 0
         self.leases = Leases(store, clock, self._lose, lease_s)
         self.graphs = KnownGraphs()
+        self.colleagues = Colleagues(store, clock, self.owner, lease_s, self._announced)
         self.driven: dict[str, Driven] = {}
         self.known: dict[str, tuple[str, Any]] = {}
         self.is_open = False
@@ -131,6 +136,8 @@ class Worker:
             await asyncio.wait(tasks)
         await self.leases.end()
         self._watch.give_up()
+        with suppress(StoreError):
+            await self.colleagues.part()
         disappear(self.owner)
 
     async def drain(self, deadline_s: float) -> None:
@@ -140,6 +147,8 @@ class Worker:
             deadline_s: how long to wait for that; what is left then is handed back by ``close``, which interrupts bodies.
         """
         self.is_draining = True
+        with suppress(StoreError):  # then it is taken for gone a little later
+            await self.colleagues.part()
         if self._taking:
             await asyncio.wait(self._taking)
         for driven in self.driven.values():
@@ -184,6 +193,9 @@ class Worker:
         """Return the names of the graphs whose runs can be driven by themselves: those whose dependencies are there."""
         return self.graphs.names(unless=self._lacks_deps)
 
+    def _announced(self) -> list[str]:
+        return self.graphs.fingerprints(self.drivable())
+
     def _lacks_deps(self, graph: Graph[Any, Any, Any, Any]) -> bool:
         needs = graph.deps_type not in (None, type(None), object, Any)
         return needs and isinstance(self._deps, Missing) and graph.name not in self._deps_for
@@ -192,8 +204,7 @@ class Worker:
 
     def segment(self, graph: Graph[Any, Any, Any, Any], by: str = "", reason: str = "") -> SegmentStarted:
         """Return the event that says that this worker begins to drive a run."""
-        worker = f"{self.owner.host}:{self.owner.pid}:{self.owner.id}"
-        return SegmentStarted(worker, __version__, graph.fingerprint, by, reason)
+        return SegmentStarted(self._name, __version__, graph.fingerprint, by, reason, self._process)
 
     def drive(
         self,
@@ -213,6 +224,8 @@ class Worker:
         self.leases.add(run.run_id, journal.epoch)
         durable = Durable(self.store, journal, values)
         segment = segment or self.segment(graph)
+        if first is None and any(task.phase is Phase.RUNNING for task in run.tasks.values()):
+            segment = msgspec.structs.replace(segment, before=fate(run.segment))
         driver = Driver(run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver, journal.epoch)
@@ -224,7 +237,8 @@ class Worker:
         run_id = driven.driver.run.run_id
         about = {"run": run_id, "graph": mine.graph.name}
         try:
-            await driven.driver.drive()
+            if driven.begin():
+                await driven.driver.drive()
         except Fenced as error:
             if self.observing is not None:
                 self.observing.lease_lost(mine.graph.name)
@@ -272,10 +286,10 @@ class Worker:
     def _lose(self, run_id: str) -> None:
         """Stop driving a run whose lease is lost, without another word into its log."""
         driven = self.driven.get(run_id)
-        if driven is not None and driven.task is not None:
+        if driven is not None:
             if self.observing is not None:
                 self.observing.lease_lost(driven.driver.run.plan.name)
-            driven.task.cancel()
+            driven.lose()
 
     # --- taking runs over ---
 
@@ -296,6 +310,8 @@ class Worker:
         graphs = self.drivable()
         if not graphs or not self.drives:
             return 0
+        if self.recovers:
+            await self.colleagues.meet()
         await expire_dead(self, graphs)
         count = await recover_stalled(self, graphs)
         while claimed := await self.claim_due(graphs):
@@ -311,7 +327,12 @@ class Worker:
     async def _claim_due(self, graphs: list[str]) -> int:
         began, limit = self.clock.monotonic(), min(CLAIM_PAGE, self.max_runs - len(self.driven))
         claimed = await self.store.claim(
-            self.owner, graphs=graphs, now=self.clock.now(), until=self.leases.until(), limit=limit
+            self.owner,
+            graphs=graphs,
+            now=self.clock.now(),
+            until=self.leases.until(),
+            limit=limit,
+            leaving=self.colleagues.leaving,
         )
         self._look_after(claimed, began)
         await asyncio.gather(*[self._resume_claimed(info) for info in claimed])
@@ -402,10 +423,13 @@ class Worker:
     ) -> bool:
         values = CodedValues(mine.codec)
         await self.part(info.run_id)
+        if info.fingerprint != mine.graph.fingerprint and await self.colleagues.have(info.fingerprint):
+            await self.store.release([Lease(info.run_id, info.epoch, 0)])
+            return False
         try:
             if not self.leases.holds(info.run_id, info.epoch):
                 return False  # lost while those claimed with it were rebuilt
-            run, journal = await self.rebuilt(mine, info, values)
+            run, journal = await rebuilt(self, mine, info, values)
             if not self.leases.holds(info.run_id, info.epoch):
                 return False
         except Exception as error:
@@ -427,49 +451,6 @@ class Worker:
             if earlier.driver.run.status is Status.RUNNING and not earlier.driver.has_handed_back:
                 self._lose(run_id)
             await asyncio.wait([earlier.over])
-
-    async def rebuilt(
-        self, mine: Registered, info: RunInfo, values: CodedValues, *, accepting: bool = False
-    ) -> tuple[Run, Journal]:
-        """Rebuild a claimed run from its log, with a graph that may have changed in what lies ahead of the run.
-
-        Args:
-            mine: the graph.
-            info: the run.
-            values: what is recorded in it.
-            accepting: whether the run goes on even if more has changed, as long as its log can be folded.
-
-        Raises:
-            GraphRuntimeError: the log doesn't fit the graph.
-            StoreCorrupt: it isn't what was written.
-        """
-        graph = mine.graph
-        has_changed = info.fingerprint != graph.fingerprint
-        if has_changed and not accepting:
-            fit = await fit_of(self.store, info, graph.plan)
-            if fit.verdict == "stalled":
-                raise GraphRuntimeError(f"run {info.run_id!r}: {fit.reason}")
-        if has_changed:
-            await self.store.save_plan(graph.fingerprint, graph.name, graph.plan.encoded())
-        run = new_run(graph, info.run_id, values)
-        position = await rebuild(self.store, info, run, values.blobs)
-        observed = None
-        if self.observing is not None:
-            await self.observing.recall(self.store, info)
-            observed = self.observing.run(info.run_id, graph.plan, info.epoch)
-        journal = Journal(
-            self.store,
-            info.run_id,
-            info.epoch,
-            position,
-            self.clock,
-            values.blobs,
-            run.durability,
-            self.publisher.publish,
-            observed,
-        )
-        journal.fingerprint = graph.fingerprint if has_changed else None
-        return run, journal
 
     # --- what happens elsewhere ---
 

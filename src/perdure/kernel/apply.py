@@ -82,16 +82,21 @@ def _segment_started(run: Run, event: ev.SegmentStarted) -> None:
 
     The tasks in flight are suspects until they finish. From the second crash on suspects run one at a time, so that a
     crash with a single suspect running counts against that one.
+
+    Nothing has crashed where the process before is known to live: it was stopped, or slow, and lost its lease. What isn't
+    known is taken for a crash, else a task that takes its host down with it would do so for ever.
     """
     _enter(run, Status.RUNNING)
+    run.segment = event
     in_flight = [task for task in run.tasks.values() if task.phase is Phase.RUNNING]
-    if in_flight:
+    has_crashed = bool(in_flight) and event.before != "lives"
+    if has_crashed:
         run.crashes += 1
         suspects = [task for task in in_flight if task.is_suspect]
         if run.crashes > 1 and len(suspects) == 1:
             suspects[0].crashes += 1
     for task in in_flight:
-        task.is_suspect = True
+        task.is_suspect = task.is_suspect or has_crashed
         task.is_uncertain = bool(task.node.effect)
         enter_phase(run, task, Phase.READY)
     run.settled.extend((instance, join) for (join, _), joined in run.joins.items() for instance in (joined.scope,))

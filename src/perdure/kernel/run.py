@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from perdure.events import Durability, ErrorInfo, Items, RunContinued, Value
+from perdure.events import Durability, ErrorInfo, Items, RunContinued, SegmentStarted, Value
 from perdure.graph.flow import Flow
 from perdure.graph.plan import NodePlan, Plan
 from perdure.ids import ROOT_INSTANCE
@@ -311,6 +311,7 @@ class Run:
         freed: the limits under which there is room again.
         queues: tasks that are ready and have found no room, by the limits they run under; live only.
         crashes: how many processes have died with tasks of this run in flight.
+        segment: how the last worker began to drive the run, if one ever did.
         placed: how many tasks there have been.
         ends: the values that have reached the end, each with where it came from.
         loose_ends: where the first few arms ended that led nowhere.
@@ -339,6 +340,7 @@ class Run:
         self.alarms: list[tuple[int, str]] = []
         self.deadline: int | None = None
         self.crashes = 0
+        self.segment: SegmentStarted | None = None
         self.freed: set[str] = set()
         self.queues: dict[tuple[str, ...], list[tuple[tuple[int, ...], str, Task]]] = {}
         self.placed = 0

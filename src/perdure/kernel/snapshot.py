@@ -22,7 +22,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from perdure.events import Durability, ErrorInfo, Items, Value
+from perdure.events import Durability, ErrorInfo, Items, SegmentStarted, Value
 from perdure.graph.flow import Flow, Spread, flows_within
 from perdure.graph.plan import Plan
 from perdure.kernel.run import (
@@ -49,7 +49,7 @@ from perdure.kernel.tokens import SETTLED, change_arms, count_token
 
 _NULL: Value = msgspec.Raw(b"null")
 
-FORMAT = 3
+FORMAT = 4
 """Counted up with every change of what is held, so that older snapshots are dropped and the log is folded instead."""
 
 
@@ -179,6 +179,7 @@ class Saved(_Saved, frozen=True):
     deadline: int | None
     max_steps: int
     crashes: int
+    segment: SegmentStarted | None
     placed: int
     state: SavedState
     states: dict[str, SavedState]
@@ -235,6 +236,7 @@ class _Dump:
             deadline=run.deadline,
             max_steps=run.max_steps,
             crashes=run.crashes,
+            segment=run.segment,
             placed=run.placed,
             state=self._state(run.state),
             states={id_: (self._writing.record("", thaw(own.tree)), own.seq) for id_, own in run.states.items()},
@@ -386,7 +388,7 @@ class _Load:
         run.durability = saved.durability
         run.deadline = saved.deadline
         run.max_steps = saved.max_steps
-        run.crashes = saved.crashes
+        run.crashes, run.segment = saved.crashes, saved.segment
         run.placed = saved.placed
         run.state, run.states = state, states
         run.signals = [KeptSignal(entry, name, bytes(data), by) for entry, name, data, by in saved.signals]

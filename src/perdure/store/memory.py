@@ -19,6 +19,7 @@ from perdure.store.port import (
     NO_TAGS,
     OVER,
     PAGE_BYTES,
+    Announced,
     Append,
     Entry,
     Lease,
@@ -45,6 +46,7 @@ class MemoryStore:
         self._plans: dict[str, tuple[str, bytes]] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._inboxes = Inboxes()
+        self._workers: dict[str, Announced] = {}
         self._epoch = 0
         self._version = 0
         self._open = 0
@@ -219,12 +221,12 @@ class MemoryStore:
         limit: int = 100,
         before: int | None = None,
         since: int | None = None,
+        after: RunInfo | None = None,
         tags: Mapping[str, str] = NO_TAGS,
     ) -> Sequence[RunInfo]:
         """Return runs, the newest first."""
         await self._enter()
-        newest_first = [*self._runs.values()][::-1]
-        newest_first.sort(key=lambda info: -info.created_at)
+        newest_first = sorted(self._runs.values(), key=_age, reverse=True)
         found = [
             info
             for info in newest_first
@@ -232,6 +234,7 @@ class MemoryStore:
             and (graph is None or info.graph == graph)
             and (before is None or info.created_at < before)
             and (since is None or info.created_at >= since)
+            and (after is None or _age(info) < _age(after))
             and tags.items() <= info.tags.items()
         ]
         return found[:limit]
@@ -246,13 +249,14 @@ class MemoryStore:
         limit: int,
         run_id: str | None = None,
         anyway: bool = False,
+        leaving: Sequence[str] = (),
     ) -> Sequence[RunInfo]:
         """Take leases on runs that nobody drives and that are due."""
         await self._enter()
         free = [
             info
             for info in self._runs.values()
-            if (info.run_id == run_id if run_id is not None else info.graph in graphs)
+            if (info.run_id == run_id if run_id is not None else _is_of(info, graphs, leaving))
             and (_ready_at(info) <= now or (anyway and info.lease_until <= now))
         ]
         claimed: list[RunInfo] = []
@@ -265,11 +269,28 @@ class MemoryStore:
         await self._answer()
         return claimed
 
-    async def next_due(self, graphs: Sequence[str]) -> int | None:
-        """Return the earliest time at which a run of these graphs can be claimed, or None."""
+    async def next_due(self, graphs: Sequence[str], leaving: Sequence[str] = ()) -> int | None:
+        """Return the earliest time at which a run of these graphs, and of none of the fingerprints, can be claimed, or None."""
         await self._enter()
-        earliest = min((_ready_at(info) for info in self._runs.values() if info.graph in graphs), default=inf)
+        mine = (_ready_at(info) for info in self._runs.values() if _is_of(info, graphs, leaving))
+        earliest = min(mine, default=inf)
         return None if earliest == inf else int(earliest)
+
+    async def announce(self, worker: Announced, now: int) -> None:
+        """Let others know of a worker; forget those that were to be gone by now."""
+        await self._enter_to_write()
+        self._workers = {id_: other for id_, other in self._workers.items() if other.until > now}
+        self._workers[worker.owner.id] = worker
+
+    async def withdraw(self, owner: Owner) -> None:
+        """Forget a worker."""
+        await self._enter_to_write()
+        self._workers.pop(owner.id, None)
+
+    async def workers(self, now: int) -> Sequence[Announced]:
+        """Return the workers that were announced and aren't to be taken for gone."""
+        await self._enter()
+        return [worker for worker in self._workers.values() if worker.until > now]
 
     async def orphans(self, now: int) -> Sequence[RunInfo]:
         """Return runs under a lease that hasn't run out."""
@@ -393,6 +414,16 @@ class MemoryStore:
         """Forget the snapshot of a run."""
         await self._enter_to_write()
         self._snapshots.pop(run_id, None)
+
+
+def _age(info: RunInfo) -> tuple[int, str]:
+    """Return what runs are listed by."""
+    return info.created_at, info.run_id
+
+
+def _is_of(info: RunInfo, graphs: Sequence[str], leaving: Sequence[str]) -> bool:
+    """Say whether a run is of one of some graphs, and of none of some fingerprints."""
+    return info.graph in graphs and info.fingerprint not in leaving
 
 
 def _ready_at(info: RunInfo) -> float:

@@ -215,6 +215,16 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     until: int
 
 
+class Announced(msgspec.Struct, frozen=True, gc=False):
+    """A worker that looks for runs to drive, as it lets others know."""
+
+    owner: Owner
+    fingerprints: tuple[str, ...]
+    """Of the graphs that it has."""
+    until: int
+    """When it is to be taken for gone, if it isn't heard of again."""
+
+
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """A stored fold; a cache that may be dropped at any time."""
 
@@ -326,9 +336,10 @@ class Store(Protocol):
         limit: int = 100,
         before: int | None = None,
         since: int | None = None,
+        after: RunInfo | None = None,
         tags: Mapping[str, str] = NO_TAGS,
     ) -> Sequence[RunInfo]:
-        """Return runs, the newest first.
+        """Return runs, the newest first; of those created at the same time, by their ids, backwards.
 
         Args:
             statuses: only runs in one of these; all if it is empty.
@@ -336,6 +347,7 @@ class Store(Protocol):
             limit: how many at most.
             before: only runs created before this time.
             since: only runs created at this time or later.
+            after: only those that come after this one, the last of the page before, whether or not it is still there.
             tags: only runs that have all of these.
         """
         ...
@@ -350,6 +362,7 @@ class Store(Protocol):
         limit: int,
         run_id: str | None = None,
         anyway: bool = False,
+        leaving: Sequence[str] = (),
     ) -> Sequence[RunInfo]:
         """Take leases on runs that nobody drives: never driven, released, or with a lease that has run out.
 
@@ -365,14 +378,27 @@ class Store(Protocol):
             limit: how many at most.
             run_id: only this run.
             anyway: take that run whatever its status, and due or not, if nobody drives it.
+            leaving: no runs with one of these fingerprints; it doesn't go with ``run_id``.
         """
         ...
 
-    async def next_due(self, graphs: Sequence[str]) -> int | None:
-        """Return the earliest time at which a run of these graphs can be claimed, or None.
+    async def next_due(self, graphs: Sequence[str], leaving: Sequence[str] = ()) -> int | None:
+        """Return the earliest time at which a run of these graphs, and of none of the fingerprints, can be claimed, or None.
 
         For a run under a lease that is not before the lease runs out.
         """
+        ...
+
+    async def announce(self, worker: Announced, now: int) -> None:
+        """Let others know of a worker, instead of what it said before; forget those that were to be gone by now."""
+        ...
+
+    async def withdraw(self, owner: Owner) -> None:
+        """Forget a worker."""
+        ...
+
+    async def workers(self, now: int) -> Sequence[Announced]:
+        """Return the workers that were announced and aren't to be taken for gone."""
         ...
 
     async def orphans(self, now: int) -> Sequence[RunInfo]:

@@ -194,7 +194,7 @@ def test_every_part_of_a_run_is_held_or_follows_from_what_is_held() -> None:
         assert set(kind.__struct_fields__) - derived[kind] <= set(saved.__struct_fields__), kind.__name__
     assert set(Chunk.__struct_fields__) - derived[Chunk] == {"items", "first", "by", "seq"}
     of_run = {
-        "seq", "status", "durability", "deadline", "max_steps", "crashes", "placed", "state", "states", "tasks", "ready",
+        "seq", "status", "durability", "deadline", "max_steps", "crashes", "segment", "placed", "state", "states", "tasks", "ready",
         "maps", "joins", "ends", "loose_ends", "lost", "failures", "signals",
     }  # fmt: skip
     follows = {

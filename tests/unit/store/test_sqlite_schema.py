@@ -150,6 +150,11 @@ PLANS = {
     ],
     "claimable_run": ["SEARCH run USING INDEX sqlite_autoindex_run_1 (run_id=?)"],
     "next_due": ["SEARCH run USING INDEX run_to_drive (graph=? AND ready_at>?)"],
+    "list_runs": ["SEARCH run USING INDEX run_by_creation (created_at>? AND created_at<?)"],
+    "list_tagged_runs": [
+        "SEARCH tag USING PRIMARY KEY (name=? AND value=? AND created_at>? AND created_at<?)",
+        "SEARCH run USING INTEGER PRIMARY KEY (rowid=?)",
+    ],
     "mail": ["SCAN inbox USING COVERING INDEX inbox_by_run", "SEARCH run USING INTEGER PRIMARY KEY (rowid=?)"],
     "read_waits": [
         "SEARCH wait USING INDEX wait_by_age (opened_at>?)",
@@ -172,7 +177,7 @@ PLANS = {
 def test_what_is_asked_all_the_time_is_found_by_an_index(path, name):
     """No table is read from end to end, however many runs wait; but the inbox, which is empty as a rule."""
     sql = QUERIES[name]
-    parameters = [None] * max([int(number) for number in re.findall(r"\?(\d)", sql)], default=sql.count("?"))
+    parameters = [None] * max([int(number) for number in re.findall(r"\?(\d+)", sql)], default=sql.count("?"))
     plan = [row[3] for row in query(path, f"EXPLAIN QUERY PLAN {sql}", *parameters)]
     for step in PLANS[name]:
         assert any(line.startswith(step) for line in plan), plan
@@ -297,7 +302,7 @@ def test_the_schema_is_made_of_the_files():
         assert {"run", "log", "blob", "snapshot", "plan", "wait", "inbox", "answered"} <= names
         assert {"counter", "events", "runs", "waiting"} <= names
         for name, sql in QUERIES.items():
-            parameters = [None] * (max([int(n) for n in re.findall(r"\?(\d)", sql)], default=sql.count("?")))
+            parameters = [None] * (max([int(n) for n in re.findall(r"\?(\d+)", sql)], default=sql.count("?")))
             connection.execute(f"EXPLAIN {sql}", parameters)
             assert sql.count(";") == 1, f"{name} is more than one statement"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.store.port import Lease, Owner, RunInfo
+from perdure.store.port import Announced, Lease, Owner, RunInfo
 from perdure.store.sqlite.queries import QUERIES
 from perdure.store.sqlite.rows import checked, encode_owner, run_info
 
@@ -27,6 +27,7 @@ class ClaimOperation:
         limit: int,
         run_id: str | None,
         anyway: bool,
+        leaving: Sequence[str],
     ) -> None:
         self.location = location
         self.owner = owner
@@ -36,14 +37,15 @@ class ClaimOperation:
         self.limit = limit
         self.run_id = run_id
         self.anyway = anyway
+        self.leaving = leaving
 
     def apply(self, connection: sqlite3.Connection) -> list[RunInfo]:
         """Take them, each under a new epoch."""
         if self.run_id is not None:
             found = connection.execute(QUERIES["claimable_run"], (self.now, self.run_id, self.anyway)).fetchall()
         else:
-            graphs = json.dumps(list(self.graphs))
-            found = connection.execute(QUERIES["claimable"], (self.now, graphs, self.limit)).fetchall()
+            graphs, leaving = json.dumps([*self.graphs]), json.dumps([*self.leaving])
+            found = connection.execute(QUERIES["claimable"], (self.now, graphs, self.limit, leaving)).fetchall()
         if not found:
             return []
         epoch = reserve_epochs(connection, len(found)) - len(found)
@@ -79,6 +81,25 @@ class EpochOperation:
 
     def landed(self, connection: sqlite3.Connection, outcome: Any) -> bool | None:
         """Never tell: an epoch that nobody uses is no loss."""
+        return None
+
+
+class AnnounceOperation:
+    """Let others know of a worker."""
+
+    def __init__(self, worker: Announced, now: int) -> None:
+        self.worker = worker
+        self.now = now
+
+    def apply(self, connection: sqlite3.Connection) -> None:
+        """Write it down, and forget those that were to be gone by now."""
+        worker = self.worker
+        owner, fingerprints = encode_owner(worker.owner).decode(), json.dumps([*worker.fingerprints])
+        connection.execute(QUERIES["forget_workers"], (self.now,))
+        connection.execute(QUERIES["announce_worker"], (worker.owner.id, owner, fingerprints, worker.until))
+
+    def landed(self, connection: sqlite3.Connection, outcome: Any) -> bool | None:
+        """Never tell: doing it again does no harm."""
         return None
 
 

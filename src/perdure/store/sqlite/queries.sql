@@ -129,17 +129,36 @@ FROM runs
 WHERE run_id = ?;
 
 -- name: list_runs
+-- The newest first, and no further than a page: only those created at the same time are sorted.
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
        inputs_digest, state_digest, error, due_at, tags
 FROM runs
 WHERE (?1 IS NULL OR status IN (SELECT value FROM json_each(?1)))
   AND (?2 IS NULL OR graph = ?2)
-  AND (?3 IS NULL OR created_at < ?3)
-  AND (?5 IS NULL OR created_at >= ?5)
-  AND (?6 IS NULL OR NOT EXISTS (
-      SELECT key, value FROM json_each(?6) EXCEPT SELECT key, value FROM json_each(runs.tags)))
-ORDER BY created_at DESC, number DESC
-LIMIT ?4;
+  AND created_at < ?3
+  AND created_at >= ?4
+  AND created_at <= ?5
+  AND (created_at < ?5 OR run_id < ?6)
+ORDER BY created_at DESC, run_id DESC
+LIMIT ?7;
+
+-- name: list_tagged_runs
+-- The same of those that have tags: found by one of these.
+SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, runs.created_at, updated_at,
+       inputs_digest, state_digest, error, due_at, tags
+FROM tag
+CROSS JOIN runs ON runs.number = tag.run
+WHERE tag.name = ?8
+  AND tag.value = ?9
+  AND NOT EXISTS (SELECT key, value FROM json_each(?10) EXCEPT SELECT key, value FROM json_each(runs.tags))
+  AND (?1 IS NULL OR status IN (SELECT value FROM json_each(?1)))
+  AND (?2 IS NULL OR graph = ?2)
+  AND tag.created_at < ?3
+  AND tag.created_at >= ?4
+  AND tag.created_at <= ?5
+  AND (tag.created_at < ?5 OR run_id < ?6)
+ORDER BY tag.created_at DESC, run_id DESC
+LIMIT ?7;
 
 -- name: delete_run
 -- Triggers take along all that belongs to it.
@@ -175,12 +194,17 @@ PRAGMA quick_check(1);
 
 -- name: claimable
 -- Runs that nobody drives and that are due, those that have been so for longest first. Of each graph as many as are wanted in
--- all, so that runs of other graphs, and those that aren't wanted, aren't looked at.
+-- all, so that runs of other graphs, and those that aren't wanted, aren't looked at. Runs that are left to workers with their
+-- version of the graph are passed over.
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
        inputs_digest, state_digest, error, due_at, tags
 FROM (SELECT DISTINCT value FROM json_each(?2)) AS mine
 JOIN runs ON runs.number IN (
-    SELECT number FROM run WHERE graph = mine.value AND ready_at <= ?1 ORDER BY ready_at, number LIMIT ?3
+    SELECT number
+    FROM run
+    WHERE graph = mine.value AND ready_at <= ?1 AND fingerprint NOT IN (SELECT value FROM json_each(?4))
+    ORDER BY ready_at, number
+    LIMIT ?3
 )
 ORDER BY ready_at, number
 LIMIT ?3;
@@ -195,8 +219,14 @@ WHERE run_id = ?2 AND (ready_at <= ?1 OR (?3 AND lease_until <= ?1));
 -- name: next_due
 SELECT min(ready_at)
 FROM (
-    SELECT (SELECT min(ready_at) FROM run WHERE graph = mine.value AND ready_at IS NOT NULL) AS ready_at
-    FROM json_each(?) AS mine
+    SELECT (
+        SELECT ready_at
+        FROM run
+        WHERE graph = mine.value AND ready_at IS NOT NULL AND fingerprint NOT IN (SELECT value FROM json_each(?2))
+        ORDER BY ready_at
+        LIMIT 1
+    ) AS ready_at
+    FROM json_each(?1) AS mine
 );
 
 -- name: take_lease
@@ -220,6 +250,19 @@ UPDATE run SET owner = NULL, lease_until = 0 WHERE run_id = ? AND epoch = ?;
 
 -- name: park_run
 UPDATE run SET status = ?, error = ?, owner = NULL, lease_until = 0 WHERE run_id = ? AND epoch = ?;
+
+-- name: announce_worker
+INSERT INTO worker (id, owner, fingerprints, until) VALUES (?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, fingerprints = excluded.fingerprints, until = excluded.until;
+
+-- name: forget_workers
+DELETE FROM worker WHERE until <= ?;
+
+-- name: forget_worker
+DELETE FROM worker WHERE id = ?;
+
+-- name: read_workers
+SELECT owner, fingerprints, until FROM worker WHERE until > ? ORDER BY id;
 
 -- name: pass_epoch
 UPDATE counter SET value = max(value, ?) WHERE name = 'epoch';
@@ -254,12 +297,13 @@ ORDER BY wait.opened_at, run.run_id, wait.task
 LIMIT ?6;
 
 -- name: read_waits_of_run
--- The same for one run.
+-- The same for one run; in a damaged file an index may lead to another one.
 SELECT run.run_id, wait.task, wait.node, wait.kind, wait.name, wait.title, wait.assignee, CAST(wait.schema AS BLOB),
        wait.opened_at, wait.due_at, wait.path
 FROM wait
 JOIN run ON run.number = wait.run
 WHERE wait.run = (SELECT number FROM run WHERE run_id = ?7)
+  AND +run.run_id = ?7
   AND (?1 IS NULL OR wait.assignee = ?1)
   AND (?2 IS NULL OR wait.kind = ?2)
   AND (wait.opened_at, run.run_id, wait.task) > (?3, ?4, ?5)
@@ -273,6 +317,7 @@ SELECT run.run_id, wait.task, wait.node, wait.kind, wait.name, wait.title, wait.
 FROM wait
 JOIN run ON run.number = wait.run
 WHERE wait.run = (SELECT number FROM run WHERE run_id = ?7)
+  AND +run.run_id = ?7
   AND wait.task = ?8
   AND (?1 IS NULL OR wait.assignee = ?1)
   AND (?2 IS NULL OR wait.kind = ?2)

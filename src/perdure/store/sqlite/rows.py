@@ -11,9 +11,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from perdure.errors import StoreCorrupt
-from perdure.store.port import Entry, Owner, Row, RunInfo, Size, Snapshot, Wait
+from perdure.store.port import Announced, Entry, Owner, Row, RunInfo, Size, Snapshot, Wait
 
 T = TypeVar("T")
+
+LAST = (1 << 63) - 1
+"""The last moment there is."""
 
 _Row = tuple[int, int, int, int, bytes, bytes]
 _RunInfo = tuple[
@@ -21,10 +24,12 @@ _RunInfo = tuple[
 ]  # in the order of RunInfo's fields
 _Wait = tuple[str, str, str, str, str, str, str, bytes, int, int | None, str]
 _Entry = tuple[int, str, str, bytes, str, int]
+_Announced = tuple[str, str, int]
 _Size = tuple[str, str, str, int, int, int]
 _Snapshot = tuple[int, str, int, bytes, bytes, bytes]
 
 _decode_owner = msgspec.json.Decoder(Owner).decode
+_decode_fingerprints = msgspec.json.Decoder(tuple[str, ...]).decode
 _decode_tags = msgspec.json.Decoder(dict[str, str]).decode
 encode_owner = msgspec.json.Encoder().encode
 
@@ -45,6 +50,12 @@ def run_info(columns: Sequence[Any]) -> RunInfo:
     fields[7] = _decode_owner(fields[7]) if fields[7] is not None else None
     fields[15] = _decode_tags(fields[15]) if fields[15] != "{}" else {}
     return RunInfo(*fields)
+
+
+def announced(columns: Sequence[Any]) -> Announced:
+    """Return a row of ``worker``."""
+    owner, fingerprints, until = msgspec.convert(columns, _Announced)
+    return Announced(_decode_owner(owner), _decode_fingerprints(fingerprints), until)
 
 
 def wait(columns: Sequence[Any]) -> Wait:

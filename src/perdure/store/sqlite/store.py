@@ -25,6 +25,7 @@ from perdure.store.chain import verify_blob
 from perdure.store.port import (
     NO_TAGS,
     PAGE_BYTES,
+    Announced,
     Append,
     Entry,
     Lease,
@@ -44,7 +45,7 @@ from perdure.store.sqlite.connection import call, close_connection, open_connect
 from perdure.store.sqlite.failures import SQLITE_ERRORS, unreadable
 from perdure.store.sqlite.file import prepare_file
 from perdure.store.sqlite.inbox import PutOperation
-from perdure.store.sqlite.leases import ClaimOperation, EpochOperation, HeartbeatOperation
+from perdure.store.sqlite.leases import AnnounceOperation, ClaimOperation, EpochOperation, HeartbeatOperation
 from perdure.store.sqlite.operations import (
     AdoptOperation,
     AppendOperation,
@@ -256,12 +257,19 @@ class SQLiteStore:
         limit: int = 100,
         before: int | None = None,
         since: int | None = None,
+        after: RunInfo | None = None,
         tags: Mapping[str, str] = NO_TAGS,
     ) -> Sequence[RunInfo]:
         """Return runs, the newest first."""
         wanted = json.dumps([*statuses]) if statuses else None
-        tagged = rows.encode_tags(tags) if tags else None
-        return await self._fetch("list_runs", (wanted, graph, before, limit, since, tagged), rows.run_info)
+        start = (after.created_at, after.run_id) if after is not None else (rows.LAST, "")
+        until, since = rows.LAST if before is None else before, 0 if since is None else since
+        parameters = (wanted, graph, until, since, *start, limit)
+        if not tags:
+            return await self._fetch("list_runs", parameters, rows.run_info)
+        name, value = min(tags.items())
+        tagged = (*parameters, name, value, rows.encode_tags(tags))
+        return await self._fetch("list_tagged_runs", tagged, rows.run_info)
 
     async def adopt(self, run: NewRun) -> tuple[RunInfo, bool]:
         """Create a run that comes from another store, with its whole log; if the id is taken, return what is there and False."""
@@ -309,17 +317,30 @@ class SQLiteStore:
         limit: int,
         run_id: str | None = None,
         anyway: bool = False,
+        leaving: Sequence[str] = (),
     ) -> Sequence[RunInfo]:
         """Take leases on runs that nobody drives and that are due."""
         claimed: list[RunInfo] = await self._write(
-            ClaimOperation(self.location, owner, graphs, now, until, limit, run_id, anyway)
+            ClaimOperation(self.location, owner, graphs, now, until, limit, run_id, anyway, leaving)
         )
         return claimed
 
-    async def next_due(self, graphs: Sequence[str]) -> int | None:
-        """Return the earliest time at which a run of these graphs can be claimed, or None."""
-        (ready_at,) = await self._fetch("next_due", (json.dumps([*graphs]),), rows.number)
+    async def next_due(self, graphs: Sequence[str], leaving: Sequence[str] = ()) -> int | None:
+        """Return the earliest time at which a run of these graphs, and of none of the fingerprints, can be claimed, or None."""
+        (ready_at,) = await self._fetch("next_due", (json.dumps([*graphs]), json.dumps([*leaving])), rows.number)
         return ready_at
+
+    async def announce(self, worker: Announced, now: int) -> None:
+        """Let others know of a worker; forget those that were to be gone by now."""
+        await self._write(AnnounceOperation(worker, now))
+
+    async def withdraw(self, owner: Owner) -> None:
+        """Forget a worker."""
+        await self._write(StatementOperation("forget_worker", (owner.id,)))
+
+    async def workers(self, now: int) -> Sequence[Announced]:
+        """Return the workers that were announced and aren't to be taken for gone."""
+        return await self._fetch("read_workers", (now,), rows.announced)
 
     async def orphans(self, now: int) -> Sequence[RunInfo]:
         """Return runs that are under a lease that hasn't run out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from perdure.store.port import Lease, RunInfo, RunUpdate, Store
+from perdure.store.port import Announced, Lease, RunInfo, RunUpdate, Store
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import FOREVER, START, create, known, owner, stored, write
 
@@ -98,6 +98,42 @@ class LeaseLaws(Laws):
         assert await store.next_due(["graph"]) == NOW + 5
         assert [info.run_id for info in await claim(store, now=NOW + 5)] == ["driven"]
         assert await store.next_due(["graph"]) == NOW + 9
+
+    @law
+    async def test_runs_that_are_left_to_others_are_neither_claimed_nor_due(self, store: Store) -> None:
+        """By the fingerprint of their graph; one that is asked for by its id is claimed."""
+        for name in ("mine", "theirs"):
+            log = await create(store, name, update=RunUpdate("WAITING", due_at=NOW + len(name)))
+            await write(store, log, update=RunUpdate("WAITING", due_at=NOW + len(name), fingerprint=name))
+        assert await store.next_due(["graph"], ["theirs"]) == NOW + 4
+        assert await store.next_due(["graph"], ["mine"]) == NOW + 6
+        assert await store.next_due(["graph"], ["mine", "theirs"]) is None
+        claimed = await store.claim(owner(), graphs=["graph"], now=LATER, until=FOREVER, limit=9, leaving=["theirs"])
+        assert [info.run_id for info in claimed] == ["mine"]
+        assert await store.next_due(["graph"], ["theirs"]) == FOREVER
+        assert [info.run_id for info in await claim(store, now=LATER, run_id="theirs")] == ["theirs"]
+
+    @law
+    async def test_a_worker_is_known_from_what_it_said_last_until_it_is_to_be_gone(self, store: Store) -> None:
+        """Or until it withdraws."""
+        one, two = (Announced(owner(name), (name, "both"), LATER) for name in ("one", "two"))
+
+        async def workers(now: int) -> list[Announced]:
+            return sorted(await store.workers(now), key=lambda worker: worker.owner.id)
+
+        await store.withdraw(one.owner)
+        for worker in (one, two):
+            await store.announce(worker, NOW)
+        assert await workers(NOW) == [one, two]
+        again = Announced(one.owner, (), LATER + 1)
+        await store.announce(again, NOW)
+        assert await workers(LATER) == [again]
+        await store.announce(two, LATER)
+        assert await workers(NOW) == [again, two], "what is announced is kept until something is"
+        await store.announce(one, LATER)
+        assert await workers(NOW) == [one]
+        await store.withdraw(one.owner)
+        assert await workers(NOW) == []
 
     @law
     async def test_a_run_that_is_due_is_not_claimed_under_a_lease(self, store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from perdure.store.port import RunUpdate, Store
+from perdure.store.port import RunInfo, RunUpdate, Store
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import START, Log, create, events, known, owner, stored, write
 
@@ -79,13 +79,33 @@ class RunLaws(Laws):
 
     @law
     async def test_runs_are_listed_newest_first(self, store: Store) -> None:
-        """By the time they were created; of those created at the same time, the later one first."""
+        """By the time they were created; of those created at the same time, by their ids."""
         for run_id, created_at in (("b", 20), ("a", 10), ("d", 30), ("c", 20), ("e", 5)):
             await create(store, run_id, created_at=START + created_at)
         assert [info.run_id for info in await store.list()] == ["d", "c", "b", "a", "e"]
         assert [info.run_id for info in await store.list(limit=2)] == ["d", "c"]
         assert [info.run_id for info in await store.list(before=START + 20)] == ["a", "e"]
         assert [info.run_id for info in await store.list(before=START + 20, limit=1)] == ["a"]
+
+    @law
+    async def test_no_run_is_missed_or_met_twice_where_pages_are_turned(self, store: Store) -> None:
+        """Though many are created at the same time, and the last one of a page is deleted before the next."""
+        for index in range(12):
+            await create(store, f"run-{index:02}", created_at=START + index // 5, tags={"half": str(index % 2)})
+        for tags, expected in (({}, 12), ({"half": "1"}, 6)):
+            met: list[str] = []
+            last: RunInfo | None = None
+            while page := await store.list(limit=2, after=last, tags=tags):
+                last = page[-1]
+                met += [info.run_id for info in page]
+            assert met == sorted(met, reverse=True)
+            assert len(set(met)) == len(met) == expected
+        over = await create(store, "run-05x", created_at=START + 1, update=RunUpdate("COMPLETED"), tags={"half": "1"})
+        gone = await known(store, over.run_id)
+        assert await store.delete([over.run_id]) == [over.run_id]
+        assert [info.run_id for info in await store.list(after=gone, limit=2)] == ["run-05", "run-04"]
+        assert [info.run_id for info in await store.list(after=gone, limit=1, tags={"half": "1"})] == ["run-05"]
+        assert await store.list(after=gone, since=START + 2) == []
 
     @law
     async def test_runs_are_listed_by_status_and_graph(self, store: Store) -> None:

@@ -414,6 +414,20 @@ class JoinCancelled(Event, frozen=True):
     instance: str
 
 
+class JoinFailed(Event, frozen=True):
+    """A join instance can't get the successes it needs, and what is around it takes that for the failure of an arm."""
+
+    join: str
+    instance: str
+    into: str
+    """The one around it that is told."""
+    outcome: FailureOutcome
+    error: ErrorInfo
+    task: str
+    """What the error is of: the join's output, or the task that has lost a race last."""
+    value: Value = msgspec.Raw(b"null")
+
+
 class Placed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A task that a caller has put in the place of others."""
 
@@ -471,6 +485,7 @@ AnyEvent: TypeAlias = (
     | ReducerUpdated
     | JoinClosed
     | JoinCancelled
+    | JoinFailed
 )
 
 _decoder: msgspec.json.Decoder[list[AnyEvent]] = msgspec.json.Decoder(list[AnyEvent])

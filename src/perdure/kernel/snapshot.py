@@ -49,7 +49,7 @@ from perdure.kernel.tokens import SETTLED, change_arms, count_token
 
 _NULL: Value = msgspec.Raw(b"null")
 
-FORMAT = 3
+FORMAT = 4
 """Counted up with every change of what is held, so that older snapshots are dropped and the log is folded instead."""
 
 
@@ -201,9 +201,10 @@ _decode = msgspec.json.Decoder(Saved).decode
 
 
 def can_dump(run: Run) -> bool:
-    """Say whether a run is between two decisions, with all its joins folded."""
+    """Say whether a run is between two decisions, with all its joins folded and nothing put aside in them."""
     is_settled = not (run.arrivals or run.fresh or run.settled or run.stirred)
-    return is_settled and run.successor is None and not any(joined.unfolded for joined in run.joins.values())
+    joins = run.joins.values()
+    return is_settled and run.successor is None and not any(joined.unfolded or joined.aside for joined in joins)
 
 
 def dump(run: Run, writing: Writing) -> bytes:

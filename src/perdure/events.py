@@ -279,6 +279,7 @@ class WaitOpened(Event, frozen=True):
     """What an answer has to look like, as a JSON schema; null where nobody is asked."""
     due_at: int | None = None
     """When the sleep ends, or the deadline passes, in microseconds since 1970."""
+    opened_at: int = 0
 
 
 class Answered(Event, frozen=True):
@@ -420,7 +421,6 @@ class JoinFailed(Event, frozen=True):
     join: str
     instance: str
     into: str
-    """The one around it that is told."""
     outcome: FailureOutcome
     error: ErrorInfo
     task: str

@@ -208,7 +208,7 @@ async def prepared(worker: Worker, forking: Forking) -> Forked:
                 values.blobs.add(digest, await store.blob(info.run_id, digest))
         make = _maker(mine.graph if mine is not None else None, plan, forking.new_run_id, values)
         try:
-            rewritten = rewrite(source, started, make, set(dropped), upto)
+            rewritten = rewrite(source, started, make, set(dropped), upto, worker.clock.now())
         except (GraphRuntimeError, CodecError, BlobMissing, Refusal, LookupError, TypeError, ValueError):
             if values is readings[-1]:
                 raise

@@ -240,7 +240,7 @@ def _change(run: Run, state: Committed, change: ev.Change) -> None:
 def _wait_opened(run: Run, event: ev.WaitOpened) -> None:
     task = run.tasks[event.task]
     task.title, task.assignee = event.title, event.assignee
-    task.opened, task.escalations = run.seq, 0
+    task.opened, task.opened_at, task.escalations = run.seq, event.opened_at, 0
     enter_phase(run, task, Phase.WAITING, event.due_at)
 
 

@@ -57,7 +57,7 @@ class Rewritten(msgspec.Struct):
 
 
 def rewrite(
-    source: Source, started: ev.RunStarted, new_run: Callable[[], Run], dropped: set[str], upto: int
+    source: Source, started: ev.RunStarted, new_run: Callable[[], Run], dropped: set[str], upto: int, now: int
 ) -> Rewritten:
     """Return a run's log without some tasks and all that depends on them.
 
@@ -67,9 +67,10 @@ def rewrite(
         new_run: makes a run of the graph with nothing applied.
         dropped: the tasks, and outputs of joins, to be left out; those that have to be besides are added.
         upto: the seq up to which the log is looked at.
+        now: when what waits in the new run begins to, in microseconds since 1970.
     """
     while True:
-        rewriting = _Rewriting(source, new_run(), dropped, upto)
+        rewriting = _Rewriting(source, new_run(), dropped, upto, now)
         if rewriting.is_done(started):
             return Rewritten(rewriting.events, rewriting.run, rewriting.finished, rewriting.kept)
         dropped |= rewriting.stale
@@ -82,7 +83,7 @@ class _Again(Exception):
 class _Rewriting:
     """One pass over a log."""
 
-    def __init__(self, source: Source, run: Run, dropped: set[str], upto: int) -> None:
+    def __init__(self, source: Source, run: Run, dropped: set[str], upto: int, now: int) -> None:
         self.run = run
         self.events: list[ev.AnyEvent] = []
         self.stale: set[str] = set()
@@ -90,6 +91,7 @@ class _Rewriting:
         self._source = source
         self._dropped = dropped
         self._upto = upto
+        self._now = now
         self._seqs: dict[int, int] = {}
         self._attempts: dict[str, list[ev.AnyEvent]] = {}
         self._lost_since: dict[str, int] = {}
@@ -261,7 +263,7 @@ class _Rewriting:
     def _waits(self, seq: int, event: ev.WaitOpened) -> None:
         if self._is_live(event.task):
             self._tell_attempts(event.task)
-            self._emit(seq, event)
+            self._emit(seq, msgspec.structs.replace(event, opened_at=self._now))
 
     def _woken(self, seq: int, event: ev.Answered | ev.SignalReceived | ev.Escalated) -> None:
         if self._is_live(event.task) and self.run.tasks[event.task].phase is Phase.WAITING:

@@ -122,6 +122,8 @@ class Task(msgspec.Struct, eq=False):
     escalations: int = 0
     opened: int = 0
     """The event by which it began to wait, while it does; who waits for the same signal is served in this order."""
+    opened_at: int = 0
+    """Since when it does, in microseconds since 1970; 0 if the log doesn't say so."""
     title: str = ""
     """What somebody is asked to do, while it waits for them."""
     assignee: str = ""

@@ -293,6 +293,7 @@ class WaitOpened(Event, frozen=True):
     """What an answer has to look like, as a JSON schema; null where nobody is asked."""
     due_at: int | None = None
     """When the sleep ends, or the deadline passes, in microseconds since 1970."""
+    opened_at: int = 0
 
 
 class Answered(Event, frozen=True):
@@ -428,6 +429,19 @@ class JoinCancelled(Event, frozen=True):
     instance: str
 
 
+class JoinFailed(Event, frozen=True):
+    """A join instance can't get the successes it needs, and what is around it takes that for the failure of an arm."""
+
+    join: str
+    instance: str
+    into: str
+    outcome: FailureOutcome
+    error: ErrorInfo
+    task: str
+    """What the error is of: the join's output, or the task that has lost a race last."""
+    value: Value = msgspec.Raw(b"null")
+
+
 class Placed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A task that a caller has put in the place of others."""
 
@@ -485,6 +499,7 @@ AnyEvent: TypeAlias = (
     | ReducerUpdated
     | JoinClosed
     | JoinCancelled
+    | JoinFailed
 )
 
 _decoder: msgspec.json.Decoder[list[AnyEvent]] = msgspec.json.Decoder(list[AnyEvent])

@@ -265,6 +265,7 @@ def test_an_escalation_without_a_deadline_waits_for_good_and_its_task_can_be_ans
         await world.clock.sleep(100)
         (still,) = await handle.waiting()
         assert (still.task_id, still.assignee, still.due_at) == (wait.task_id, "boss", None)
+        assert still.opened_at == wait.opened_at
         await handle.respond(wait.task_id, 3)
         return await handle.result()
 
@@ -313,6 +314,44 @@ def test_a_retried_task_is_escalated_anew() -> None:
             with pytest.raises(DeadlineExceeded):
                 await handle.result()
         assert kinds(await engine.history("run")).count("Escalated") == 3
+
+    world.live(main, graph)
+
+
+def test_a_task_waits_since_it_began_to_though_its_run_was_paused_failed_and_retried() -> None:
+    g, world = GraphBuilder(name="long", input_type=int, output_type=int, end="all"), World()
+    ask = g.human("ask", form=int)
+    broken = True
+
+    @g.step
+    async def beside(ctx: StepContext[None, None, int]) -> int:
+        await world.clock.sleep(30)
+        if broken:
+            raise ValueError("not yet")
+        return 0
+
+    g.add(g.edge_from(g.start_node).to(ask, beside), g.edge_from(ask, beside).to(g.end_node))
+    graph = g.build()
+
+    async def main(engine: Engine) -> None:
+        nonlocal broken
+        handle = await engine.start(graph, inputs=1, run_id="run")
+        while not (waits := await engine.waiting("run")):
+            await world.clock.sleep(1)
+        (wait,) = waits
+        with pytest.raises(ValueError, match="not yet"):
+            await handle.result()
+        await world.clock.sleep(100)
+        broken = False
+        handle = await engine.retry("run")
+        (again,) = await engine.waiting("run")
+        assert again.opened_at == wait.opened_at
+        forked = await engine.fork_run("run", new_run_id="fork")
+        (other,) = await engine.waiting("fork")
+        assert other.opened_at > wait.opened_at, "in the new run it waits since that was made"
+        await forked.cancel()
+        await handle.respond(wait.task_id, 5)
+        assert await handle.result() in (0, 5)
 
     world.live(main, graph)
 

@@ -111,6 +111,7 @@ _WORDS: dict[type, Callable[[Any, str], str]] = {
     ev.ReducerUpdated: _folded,
     ev.JoinClosed: lambda event, path: f"{event.join} folded {event.count} → {_value(event.value)}",
     ev.JoinCancelled: lambda event, path: event.join,
+    ev.JoinFailed: lambda event, path: f"{event.join}: {event.error.type}: {event.error.message}",
     ev.Overridden: lambda event, path: f"{len(event.dropped)} tasks dropped, {len(event.placed)} placed",
 }
 

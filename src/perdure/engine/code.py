@@ -75,9 +75,9 @@ class UserCode:
         assert isinstance(wait, Wait)
         return self._values.record(task.node.id, answered(wait.form, data))
 
-    def failure(self, task: Task, error: ErrorInfo) -> Value:
-        """Return a failure as a value for a join to get."""
-        return self._values.record("", Failure(task.id, task.shown_path, error.type, error.message, task.failures + 1))
+    def failure(self, task: str, path: str, attempts: int, error: ErrorInfo) -> Value:
+        """Return the failure of a task, or of an inner join, as a value for a join to get."""
+        return self._values.record("", Failure(task, path, error.type, error.message, attempts))
 
     def fold(
         self, join: str, current: Any, arrival: Arrival, was_cancelled: bool, state: Transaction

@@ -345,6 +345,7 @@ class Driver:
     async def _carry_out(self, decision: Decision) -> None:
         """Commit a decision, then act on it."""
         run = self.run
+        self._exceptions.update(decision.exceptions)
         last = decision.events[-1] if decision.events else None
         if isinstance(last, RunFailed):
             self.exception = noted(decision.exception or self._exceptions.get(last.task), last.error.notes)

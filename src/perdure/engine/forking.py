@@ -33,10 +33,11 @@ from perdure.graph.graph import Graph
 from perdure.graph.types import Missing
 from perdure.ids import START_TASK
 from perdure.kernel.deciding import ArrivalFailed, Deciding
-from perdure.kernel.rewrite import Rewritten, Source, rewrite, survey
+from perdure.kernel.rewrite import Rewritten, rewrite
 from perdure.kernel.run import Run, Task
 from perdure.kernel.settle import settle
 from perdure.kernel.state.committed import Transaction
+from perdure.kernel.survey import Source, survey, undone
 from perdure.store.chain import chain_start
 from perdure.store.port import NewRun, RunInfo, RunUpdate
 
@@ -196,6 +197,7 @@ async def prepared(worker: Worker, forking: Forking) -> Forked:
     plan = mine.graph.plan if mine is not None else await stored_plan(store, info)
     source = survey(history, Run(plan, info.run_id, NoValues()))
     dropped, upto = await _point(worker, info, source, forking)
+    source.undone = undone(history[:upto], Run(plan, info.run_id, NoValues()))
     first = history[0]
     assert isinstance(first, RunStarted)
     started = _started(first, history[:upto], forking)
@@ -208,7 +210,7 @@ async def prepared(worker: Worker, forking: Forking) -> Forked:
                 values.blobs.add(digest, await store.blob(info.run_id, digest))
         make = _maker(mine.graph if mine is not None else None, plan, forking.new_run_id, values)
         try:
-            rewritten = rewrite(source, started, make, set(dropped), upto)
+            rewritten = rewrite(source, started, make, set(dropped), upto, worker.clock.now())
         except (GraphRuntimeError, CodecError, BlobMissing, Refusal, LookupError, TypeError, ValueError):
             if values is readings[-1]:
                 raise

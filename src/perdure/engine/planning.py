@@ -5,6 +5,7 @@ Nothing is written, and no user code is needed: the log is folded with the plan 
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -18,6 +19,7 @@ from perdure.engine.worker import Worker
 from perdure.errors import GraphSetupError
 from perdure.events import NodeCompleted
 from perdure.kernel.apply import apply
+from perdure.kernel.revival import revive
 from perdure.kernel.run import Phase, Run, Task
 from perdure.kernel.verbs import Verb
 
@@ -81,16 +83,19 @@ async def planned(worker: Worker, verb: PlannedVerb, forking: Forking) -> Planne
     async for recorded in read_history(worker.store, info):
         apply(run, recorded.event)
         kept += isinstance(recorded.event, NodeCompleted)
-    return Planned(verb, _live(run), kept, _waiting(run))
+    lost = set(revive(run)) if verb == "retry" else set()
+    return Planned(verb, _live(run, lost), kept, _waiting(run))
 
 
 def _in_order(run: Run) -> list[Task]:
     return sorted(run.tasks.values(), key=lambda task: (task.path, task.node.id))
 
 
-def _live(run: Run) -> tuple[PlannedTask, ...]:
+def _live(run: Run, lost: Container[str] = ()) -> tuple[PlannedTask, ...]:
     return tuple(
-        PlannedTask(task.id, task.shown_path, task.node.id, _WHY[task.phase], task.attempt)
+        PlannedTask(
+            task.id, task.shown_path, task.node.id, "failed" if task.id in lost else _WHY[task.phase], task.attempt
+        )
         for task in _in_order(run)
         if task.phase in _WHY
     )

@@ -84,7 +84,7 @@ def wait_of(run: Run, task: Task, now: int) -> Wait:
         task.title,
         task.assignee,
         bytes(plan.schema),
-        now,
+        task.opened_at or now,
         task.due_at,
         task.shown_path,
     )

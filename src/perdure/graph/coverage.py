@@ -6,11 +6,12 @@ is the fork itself or one outside of it. There the fork is in scope, and a task 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from perdure.graph.nodes import Fork
-from perdure.graph.plan import TASKS, FailurePolicy, Limit, NodeKind, Plan
+from perdure.graph.plan import TASKS, FailurePolicy, Limit, NodeKind, NodePlan, Plan
 from perdure.graph.policies import StepPolicies
 from perdure.graph.topology import Topology
 
@@ -54,22 +55,32 @@ def assign_failures(plan: Plan) -> None:
     sends a failure to the join with the smallest region around the task. A join that waits for a number of successes takes
     none.
     """
-    sizes: dict[str, int] = {}
+    sizes = _region_sizes(plan)
     for node in plan.nodes.values():
-        for _, join in node.counted:
-            sizes[join] = sizes.get(join, 0) + 1
-    for node in plan.nodes.values():
-        if node.kind not in TASKS and node.kind is not NodeKind.START:
-            continue
-        around = sorted((join for _, join in node.counted), key=lambda join: (sizes[join], join))
-        deciding = next((join for join in around if plan.nodes[join].on_error is not None), None)
-        join = deciding or (around[0] if around else "")
-        policy: FailurePolicy = (plan.nodes[deciding].on_error if deciding is not None else None) or plan.on_error
-        if policy == "collect" and join and plan.nodes[join].quorum:
-            policy = "lose"
-        if policy == "collect" and not join:
-            policy = "fail"
-        node.catch = (policy, join if policy in ("collect", "lose") else "")
+        if node.kind in TASKS or node.kind is NodeKind.START:
+            node.catch = _catch(plan, node, sizes)
+
+
+def catch_of_join(plan: Plan, join: NodePlan) -> tuple[FailurePolicy, str]:
+    """Return what it comes to if a join lacks successes, and which join around it is told: as if it were a task there."""
+    return _catch(plan, join, _region_sizes(plan))
+
+
+def _region_sizes(plan: Plan) -> dict[str, int]:
+    """Return how many nodes could still lead to each join."""
+    return Counter(join for node in plan.nodes.values() for _, join in node.counted)
+
+
+def _catch(plan: Plan, node: NodePlan, sizes: Mapping[str, int]) -> tuple[FailurePolicy, str]:
+    around = sorted((join for _, join in node.counted), key=lambda join: (sizes[join], join))
+    deciding = next((join for join in around if plan.nodes[join].on_error is not None), None)
+    join = deciding or (around[0] if around else "")
+    policy: FailurePolicy = (plan.nodes[deciding].on_error if deciding is not None else None) or plan.on_error
+    if policy == "collect" and join and plan.nodes[join].quorum:
+        policy = "lose"
+    if policy == "collect" and not join:
+        policy = "fail"
+    return policy, join if policy in ("collect", "lose") else ""
 
 
 def assign_limits(

@@ -20,6 +20,16 @@ from perdure.graph.flow import Leaf
 from perdure.graph.plan import NodeKind
 from perdure.ids import START_TASK, identify
 from perdure.kernel.placing import Walk, arrive, end_feed, limit_arms, open_arms, set_total, take
+from perdure.kernel.revival import (
+    abandoned_by,
+    aside_of,
+    begin_aside,
+    forget,
+    put_aside_feed,
+    put_aside_join,
+    put_aside_task,
+    revive,
+)
 from perdure.kernel.run import (
     AFTER,
     Arrival,
@@ -131,6 +141,7 @@ def _run_retried(run: Run, event: ev.RunRetried) -> None:
         task.is_suspect = task.is_uncertain = False
         if task.phase is Phase.FAILED:
             enter_phase(run, task, Phase.READY)
+    revive(run)
 
 
 def _run_accepted(run: Run, event: ev.RunAccepted) -> None:
@@ -202,6 +213,9 @@ def _node_failed(run: Run, event: ev.NodeFailed) -> None:
         node = run.plan.nodes[task.node.catch[1]]
         joined = open_join(run, node, task.scope)
         joined.failed.append((task.shown_path, event.error, task.id))
+        aside = begin_aside(joined, abandoned_by(run, task.scope, task.node, node.id))
+        if aside is not None:
+            put_aside_task(aside, task)
         if event.outcome == "collect":
             arrive(run, node, task.scope, task.index, Ref(event.value, "", 0), Origin(task.id, task.depth + 1))
         remove(run, task)
@@ -214,7 +228,11 @@ def _node_interrupted(run: Run, event: ev.NodeInterrupted) -> None:
 
 
 def _node_cancelled(run: Run, event: ev.NodeCancelled) -> None:
-    remove(run, run.tasks[event.task])
+    task = run.tasks[event.task]
+    aside = aside_of(task.scope, task.node)
+    if aside is not None:
+        put_aside_task(aside, task)
+    remove(run, task)
 
 
 def _change(run: Run, state: Committed, change: ev.Change) -> None:
@@ -227,7 +245,7 @@ def _change(run: Run, state: Committed, change: ev.Change) -> None:
 def _wait_opened(run: Run, event: ev.WaitOpened) -> None:
     task = run.tasks[event.task]
     task.title, task.assignee = event.title, event.assignee
-    task.opened, task.escalations = run.seq, 0
+    task.opened, task.opened_at, task.escalations = run.seq, event.opened_at, 0
     enter_phase(run, task, Phase.WAITING, event.due_at)
 
 
@@ -321,6 +339,9 @@ def _items_ended(run: Run, event: ev.ItemsEnded) -> None:
     instance = run.maps[event.instance]
     feed = instance.feed
     assert feed is not None
+    aside = aside_of(instance, instance.fork)
+    if aside is not None:
+        put_aside_feed(aside, instance, feed)
     if event.count == feed.opened:
         end_feed(run, instance)
     else:
@@ -373,6 +394,7 @@ def _join_closed(run: Run, event: ev.JoinClosed) -> None:
     else:
         run.lose(f"nothing follows {shown_path(joined.scope, AFTER, node.id)}")
     remove_join(run, joined)
+    forget(run, joined)
 
 
 def join_output_id(joined: OpenJoin) -> str:
@@ -381,7 +403,28 @@ def join_output_id(joined: OpenJoin) -> str:
 
 
 def _join_cancelled(run: Run, event: ev.JoinCancelled) -> None:
-    remove_join(run, run.joins[event.join, event.instance])
+    joined = run.joins[event.join, event.instance]
+    aside = aside_of(joined.scope, joined.node, (event.instance, event.join))
+    if aside is not None:
+        put_aside_join(aside, joined)
+    remove_join(run, joined)
+    if aside is None:
+        forget(run, joined)
+
+
+def _join_failed(run: Run, event: ev.JoinFailed) -> None:
+    joined = run.joins[event.join, event.instance]
+    node, scope = run.plan.nodes[event.into], joined.scope
+    around = open_join(run, node, scope)
+    around.failed.append((shown_path(scope, AFTER, event.join), event.error, event.task))
+    aside = begin_aside(around, abandoned_by(run, scope, joined.node, node.id))
+    if aside is not None:
+        put_aside_join(aside, joined)
+    if event.outcome == "collect":
+        arrive(run, node, scope, AFTER, Ref(event.value, "", 0), Origin(join_output_id(joined), joined.depth + 1))
+    remove_join(run, joined)
+    if aside is None:
+        forget(run, joined)
 
 
 _APPLY: dict[type, Callable[[Run, Any], None]] = {
@@ -417,6 +460,7 @@ _APPLY: dict[type, Callable[[Run, Any], None]] = {
     ev.ReducerUpdated: _reducer_updated,
     ev.JoinClosed: _join_closed,
     ev.JoinCancelled: _join_cancelled,
+    ev.JoinFailed: _join_failed,
 }
 
 

@@ -26,6 +26,7 @@ from perdure.kernel.apply import apply
 from perdure.kernel.describe import describe
 from perdure.kernel.hold import Hold
 from perdure.kernel.results import Chunks, Succeeded
+from perdure.kernel.revival import abandoned_by
 from perdure.kernel.run import Arrival, Instance, OpenJoin, Run, Source, Task
 from perdure.kernel.state.committed import Committed, Proposal, Transaction, refuse_conflicts
 from perdure.kernel.state.operations import Operation
@@ -88,8 +89,8 @@ class Code(Protocol):
         """Return what a join gives out, and the way it takes."""
         ...
 
-    def failure(self, task: Task, error: ErrorInfo) -> Value:
-        """Return a failure as a value for a join to get."""
+    def failure(self, task: str, path: str, attempts: int, error: ErrorInfo) -> Value:
+        """Return the failure of a task, or of an inner join, as a value for a join to get."""
         ...
 
     def inline(self, value: Source) -> Value:
@@ -117,6 +118,8 @@ class Decision(msgspec.Struct, gc=False):
     stopped: list[tuple[str, int]]
     exception: BaseException | None = None
     consumed: list[int] = []
+    exceptions: dict[str, BaseException] = {}
+    """For what has failed and doesn't make the run fail by itself, what was raised."""
 
 
 class Deciding:
@@ -144,6 +147,7 @@ class Deciding:
         """Joins that are to have no value, because a failure takes the arm they are in out of an outer one."""
         self.uncertain: list[str] = []
         """Effects that may have happened, and about which somebody has to decide."""
+        self.exceptions: dict[str, BaseException] = {}
         self.failure: tuple[ErrorInfo, str, BaseException | None] | None = None
         """What makes the run fail: the error, the task, and the exception if it is at hand."""
 
@@ -155,7 +159,7 @@ class Deciding:
     def decision(self) -> Decision:
         """Return what was decided."""
         exception = self.failure[2] if self.failure is not None else None
-        return Decision(self.events, self.started, self.stopped, exception, self.consumed)
+        return Decision(self.events, self.started, self.stopped, exception, self.consumed, self.exceptions)
 
     # --- what several parts of a decision need ---
 
@@ -206,10 +210,11 @@ class Deciding:
         policy, join = task.node.catch
         outcome: FailureOutcome = "fail" if is_final else policy
         if outcome == "collect" and join:
-            self._abandon_joins(task, join)
-            self.record(NodeFailed(task.id, error, "collect", value=self.code.failure(task, error)))
+            self.abandoned += abandoned_by(self.run, task.scope, task.node, join)
+            value = self.code.failure(task.id, task.shown_path, task.failures + 1, error)
+            self.record(NodeFailed(task.id, error, "collect", value=value))
         elif outcome == "lose" and join:
-            self._abandon_joins(task, join)
+            self.abandoned += abandoned_by(self.run, task.scope, task.node, join)
             self.record(NodeFailed(task.id, error, "lose"))
         elif outcome == "wait" or self.hold is not None:
             self.record(NodeFailed(task.id, error, "wait"))
@@ -218,21 +223,7 @@ class Deciding:
             if self.failure is None:
                 self.failure = (error, task.id, exception)
 
-    def _abandon_joins(self, task: Task, join: str) -> None:
-        """Note the joins between a task that has failed and the one that is told: what they were to give out has failed."""
-        self.abandoned += abandoned_by(self.run, task, join)
-
     def refuse_change(self, task: Task, error: Exception) -> None:
         """Record that what a task changed in the state can't be merged or stored, as a failure of its attempt."""
         error.add_note(f"perdure: in the changes that {task.shown_path} made to the state")
         self.fail(task, describe(error), error)
-
-
-def abandoned_by(run: Run, task: Task, join: str) -> list[tuple[Instance, str]]:
-    """Return the joins between a task that has failed and the one that is told, each with the instance of its parent fork."""
-    nodes = run.plan.nodes
-    return [
-        (task.scope.scope[fork], inner)
-        for fork, inner in task.node.counted
-        if inner != join and any(outer == join for _, outer in nodes[inner].counted)
-    ]

@@ -105,7 +105,7 @@ def summary(problems: list[str]) -> str:
 def _fork_or_join(event: ev.AnyEvent) -> str:
     if isinstance(event, ev.ForkOpened):
         return event.fork
-    if isinstance(event, ev.ReducerUpdated | ev.JoinClosed | ev.JoinCancelled):
+    if isinstance(event, ev.ReducerUpdated | ev.JoinClosed | ev.JoinCancelled | ev.JoinFailed):
         return event.join
     return ""
 

@@ -96,6 +96,7 @@ def open_wait(deciding: Deciding, task: Task, parked: Parked | None = None) -> b
             (parked.assignee if parked is not None else "") or wait.assignee,
             wait.schema,
             wait.at if due_at is None else due_at,
+            deciding.now,
         )
     )
     if wait.kind is WaitKind.SIGNAL:

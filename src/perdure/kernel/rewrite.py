@@ -23,7 +23,7 @@ the same reason. Nothing here calls user code, so a run can be forked by a proce
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
 
@@ -32,9 +32,10 @@ from perdure.errors import GraphRuntimeError
 from perdure.graph.plan import NodePlan
 from perdure.ids import identify
 from perdure.kernel.apply import apply, join_output_id
-from perdure.kernel.deciding import abandoned_by
+from perdure.kernel.revival import abandoned_by
 from perdure.kernel.run import Instance, OpenJoin, Phase, Run
 from perdure.kernel.state.operations import DELETE, ORDER, SET, SPLICE
+from perdure.kernel.survey import Source
 
 _REWRITES = frozenset({SET, DELETE, SPLICE, ORDER})
 
@@ -55,59 +56,8 @@ class Rewritten(msgspec.Struct):
     kept: set[str]
 
 
-class Source(msgspec.Struct):
-    """The run that is forked.
-
-    Attributes:
-        history: its events.
-        places: for each event that changes a state or folds, by seq: which state, and which instance of which join.
-        finished: for each task that has finished, the seq at which it did.
-        tasks: for each of them, in the order in which they finished, its path and its node.
-        folds: for each join instance that folds when it closes, the seqs of its folds.
-    """
-
-    history: Sequence[ev.AnyEvent]
-    places: dict[int, tuple[str, str]] = {}
-    finished: dict[str, int] = {}
-    tasks: dict[str, tuple[str, str]] = {}
-    folds: dict[tuple[str, str], list[int]] = {}
-
-
-def survey(history: Sequence[ev.AnyEvent], run: Run) -> Source:
-    """Look through a log by folding it.
-
-    Args:
-        history: the log.
-        run: a run of its graph with nothing applied, which needn't read states.
-    """
-    source = Source(history)
-    for seq, event in enumerate(history, 1):
-        if isinstance(event, ev.NodeCompleted | ev.NodeFailed):
-            task = run.tasks[event.task]
-            source.places[seq] = (_state(task.scope, task.node), "")
-            if isinstance(event, ev.NodeCompleted) or event.outcome in ("collect", "lose"):
-                source.finished[event.task] = seq
-                source.tasks[event.task] = (task.shown_path, task.node.id)
-        elif isinstance(event, ev.ReducerUpdated):
-            node = run.plan.nodes[event.join]
-            named = event.detail.instance if event.detail is not None else ""
-            instance = run.joins[event.join, named].scope if named else run.arrivals[0].scope
-            source.places[seq] = (_state(instance, node), instance.id)
-            if named:
-                source.folds.setdefault((event.join, named), []).append(seq)
-        elif isinstance(event, ev.JoinClosed):
-            joined = run.joins[event.join, event.instance]
-            source.places[seq] = (_state(joined.scope, joined.node), event.instance)
-        apply(run, event)
-    return source
-
-
-def _state(scope: Instance, node: NodePlan) -> str:
-    return scope.scope[node.state].id if node.state else ""
-
-
 def rewrite(
-    source: Source, started: ev.RunStarted, new_run: Callable[[], Run], dropped: set[str], upto: int
+    source: Source, started: ev.RunStarted, new_run: Callable[[], Run], dropped: set[str], upto: int, now: int
 ) -> Rewritten:
     """Return a run's log without some tasks and all that depends on them.
 
@@ -117,9 +67,10 @@ def rewrite(
         new_run: makes a run of the graph with nothing applied.
         dropped: the tasks, and outputs of joins, to be left out; those that have to be besides are added.
         upto: the seq up to which the log is looked at.
+        now: when what waits in the new run begins to, in microseconds since 1970.
     """
     while True:
-        rewriting = _Rewriting(source, new_run(), dropped, upto)
+        rewriting = _Rewriting(source, new_run(), dropped, upto, now)
         if rewriting.is_done(started):
             return Rewritten(rewriting.events, rewriting.run, rewriting.finished, rewriting.kept)
         dropped |= rewriting.stale
@@ -132,7 +83,7 @@ class _Again(Exception):
 class _Rewriting:
     """One pass over a log."""
 
-    def __init__(self, source: Source, run: Run, dropped: set[str], upto: int) -> None:
+    def __init__(self, source: Source, run: Run, dropped: set[str], upto: int, now: int) -> None:
         self.run = run
         self.events: list[ev.AnyEvent] = []
         self.stale: set[str] = set()
@@ -140,6 +91,7 @@ class _Rewriting:
         self._source = source
         self._dropped = dropped
         self._upto = upto
+        self._now = now
         self._seqs: dict[int, int] = {}
         self._attempts: dict[str, list[ev.AnyEvent]] = {}
         self._lost_since: dict[str, int] = {}
@@ -147,7 +99,7 @@ class _Rewriting:
         self._unfolded: set[tuple[str, str]] = set()
         self._closing: set[tuple[str, str]] = set()
         self._abandoned: set[tuple[str, str]] = set()
-        self.finished = {task for task, seq in source.finished.items() if seq <= upto}
+        self.finished = {task for task, seq in source.finished.items() if seq <= upto and seq not in source.undone}
 
     def is_done(self, started: ev.RunStarted) -> bool:
         """Go through the log; say whether nothing more has to be dropped."""
@@ -157,7 +109,9 @@ class _Rewriting:
                 if seq > self._upto and self._is_whole():
                     break
                 handle = _HANDLERS.get(type(event))
-                if handle is not None:
+                if seq in self._source.undone:
+                    self._cut_short(getattr(event, "task", ""))
+                elif handle is not None:
                     handle(self, seq, event)
         except _Again:
             return False
@@ -230,6 +184,12 @@ class _Rewriting:
         if self._is_live(event.task):
             self._attempts.setdefault(event.task, []).append(event)
 
+    def _cut_short(self, task: str) -> None:
+        """Let an attempt that has come to nothing that counts here end without a trace."""
+        attempts = self._attempts.get(task)
+        if attempts and isinstance(attempts[-1], ev.NodeStarted):
+            attempts.append(ev.NodeInterrupted(task))
+
     def _tell_attempts(self, task: str) -> None:
         for event in self._attempts.pop(task, ()):
             self._emit(0, event)
@@ -251,14 +211,19 @@ class _Rewriting:
             self._attempted(seq, event)
         elif event.outcome in ("collect", "lose") and self._is_live(event.task):
             task = self.run.tasks[event.task]
-            given_up = abandoned_by(self.run, task, task.node.catch[1])
+            given_up = abandoned_by(self.run, task.scope, task.node, task.node.catch[1])
             if any(self._runs_again_within(seq, instance, join) for instance, join in given_up):
                 self.stale.add(event.task)  # what is to run again there would be without a join
                 return
-            self._abandoned.update((instance.id, join) for instance, join in given_up)
+            self._give_up(given_up)
             self._tell_attempts(event.task)
             self._emit(seq, event)
             self.kept.add(event.task)
+        else:
+            self._cut_short(event.task)
+
+    def _give_up(self, given_up: list[tuple[Instance, str]]) -> None:
+        self._abandoned.update((instance.id, join) for instance, join in given_up)
 
     def _runs_again_within(self, seq: int, instance: Instance, join: str) -> bool:
         """Say whether a task that could reach a join is there that wasn't in the source at this event, or that is dropped."""
@@ -298,7 +263,7 @@ class _Rewriting:
     def _waits(self, seq: int, event: ev.WaitOpened) -> None:
         if self._is_live(event.task):
             self._tell_attempts(event.task)
-            self._emit(seq, event)
+            self._emit(seq, msgspec.structs.replace(event, opened_at=self._now))
 
     def _woken(self, seq: int, event: ev.Answered | ev.SignalReceived | ev.Escalated) -> None:
         if self._is_live(event.task) and self.run.tasks[event.task].phase is Phase.WAITING:
@@ -414,11 +379,36 @@ class _Rewriting:
 
     def _join_cancelled(self, seq: int, event: ev.JoinCancelled) -> None:
         joined = self.run.joins.get((event.join, event.instance))
-        is_left = joined is not None and not joined.scope.counts.get(joined.node.id)
-        if joined is None or not is_left:
+        if joined is None or self._has_more(joined):
             return
         if (event.instance, event.join) in self._abandoned or self._is_ended_early(joined.scope, joined.node):
             self._emit(seq, event)
+
+    def _has_more(self, joined: OpenJoin) -> bool:
+        """Say whether anything could still reach a join but other joins, which are cancelled after it."""
+        mark = (joined.scope.fork.id, joined.node.id)
+        inner = sum(
+            mark in other.node.counted and other.scope.scope.get(joined.scope.fork.id) is joined.scope
+            for other in self.run.joins.values()
+        )
+        return joined.scope.counts.get(joined.node.id, 0) > inner
+
+    def _join_failed(self, seq: int, event: ev.JoinFailed) -> None:
+        place = (event.join, event.instance)
+        joined = self.run.joins.get(place)
+        if (
+            joined is None
+            or not joined.is_lacking
+            or place in self._unfolded
+            or join_output_id(joined) in self._dropped
+        ):
+            return
+        given_up = abandoned_by(self.run, joined.scope, joined.node, event.into)
+        if any(self._runs_again_within(seq, instance, join) for instance, join in given_up):
+            self.stale.add(join_output_id(joined))
+            return
+        self._give_up(given_up)
+        self._emit(seq, event)
 
 
 def _may_close(joined: OpenJoin) -> bool:
@@ -461,5 +451,6 @@ _HANDLERS: dict[type, Callable[..., None]] = {
     ev.ReducerUpdated: _Rewriting._folded,
     ev.JoinClosed: _Rewriting._closed,
     ev.JoinCancelled: _Rewriting._join_cancelled,
+    ev.JoinFailed: _Rewriting._join_failed,
 }
 """What is done with an event; those of other kinds say how the source was driven, and are left out."""

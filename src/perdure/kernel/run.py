@@ -122,6 +122,8 @@ class Task(msgspec.Struct, eq=False):
     escalations: int = 0
     opened: int = 0
     """The event by which it began to wait, while it does; who waits for the same signal is served in this order."""
+    opened_at: int = 0
+    """Since when it does, in microseconds since 1970; 0 if the log doesn't say so."""
     title: str = ""
     """What somebody is asked to do, while it waits for them."""
     assignee: str = ""
@@ -177,6 +179,8 @@ class OpenJoin(msgspec.Struct, eq=False):
     """Arrivals that are kept until all have come, with ``order="branch"``."""
     failed: list[tuple[str, ErrorInfo, str]] = msgspec.field(default_factory=list)
     """The failures it has been told of, each with the path and the id of its task."""
+    aside: Aside | None = None
+    """What those have taken out of its region, if it may come to lack successes."""
     count: int = 0
     first: int = 0
     last: int = 0
@@ -188,10 +192,41 @@ class OpenJoin(msgspec.Struct, eq=False):
         """Whether a join that doesn't wait for all has what it waits for."""
         return 0 < self.node.quorum <= len(self.kept) + self.count
 
+    @property
+    def successes(self) -> int:
+        """How many of those it waits for have come; failures count only where all are waited for."""
+        return self.count + len(self.kept) - (0 if self.node.quorum else len(self.failed))
+
+    @property
+    def wanted(self) -> int:
+        """How many successes it needs."""
+        return self.node.quorum or self.node.min_ok
+
+    @property
+    def is_lacking(self) -> bool:
+        """Whether nothing can reach it any more, and it has fewer successes than it needs."""
+        return self.successes < self.wanted and not self.has_enough and not self.scope.counts.get(self.node.id)
+
+    @property
+    def is_doomed(self) -> bool:
+        """Whether it lacks successes, or will when all the arms that are left succeed."""
+        size = self.scope.size
+        return self.is_lacking or (size is not None and size - len(self.failed) < self.wanted)
+
     def keep_in_branch_order(self) -> None:
         """Keep only as many arrivals as the join waits for, the first ones, and sort them by the arms they come from."""
         enough = list(self.kept)[: self.node.quorum or None]
         self.kept = deque(sorted(enough, key=lambda arrival: (arrival.path, arrival.source)))
+
+
+class Aside(msgspec.Struct, eq=False):
+    """What failures have taken out of the region of a join, to be brought back if the run fails for lack of successes."""
+
+    given_up: set[tuple[str, str]] = msgspec.field(default_factory=set)
+    """The joins inside of it that can't have a value any more, each as the id of its instance and its own."""
+    tasks: list[Task] = msgspec.field(default_factory=list)
+    joins: list[OpenJoin] = msgspec.field(default_factory=list)
+    feeds: list[tuple[Instance, Feed]] = msgspec.field(default_factory=list)
 
 
 class Unfolded(msgspec.Struct, frozen=True, eq=False):
@@ -236,6 +271,8 @@ class Instance(msgspec.Struct, eq=False):
     """Joins that had enough before all had come, and take no more."""
     arriving: int = 0
     """The values that have reached joins of this one and are yet to be folded, in the same commit."""
+    aside: int = 0
+    """The things of this one that are put aside, and may be brought back."""
     feed: Feed | None = None
     windows: tuple[tuple[Instance, int], ...] = ()
     """The windowed maps around this instance, each with the index of the arm this one is in."""
@@ -243,7 +280,7 @@ class Instance(msgspec.Struct, eq=False):
     @property
     def is_live(self) -> bool:
         """Whether anything is left in it."""
-        return bool(self.tasks or self.joins or self.feed is not None or self.arriving)
+        return bool(self.tasks or self.joins or self.feed is not None or self.arriving or self.aside)
 
 
 def shown_path(scope: Instance, index: int, node: str) -> str:

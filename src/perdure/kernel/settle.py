@@ -16,13 +16,17 @@ from perdure.events import (
     ItemsEnded,
     JoinCancelled,
     JoinClosed,
+    JoinFailed,
     NodeCancelled,
     ReducerUpdated,
+    Value,
 )
+from perdure.graph.coverage import catch_of_join
 from perdure.kernel.apply import join_output_id
 from perdure.kernel.deciding import ArrivalFailed, Deciding
 from perdure.kernel.describe import describe
-from perdure.kernel.run import Arrival, Instance, OpenJoin, Phase, Task
+from perdure.kernel.revival import abandoned_by
+from perdure.kernel.run import AFTER, Arrival, Instance, OpenJoin, Phase, Task, shown_path
 from perdure.kernel.state.committed import Transaction
 
 
@@ -94,10 +98,7 @@ def _close(deciding: Deciding, joined: OpenJoin) -> None:
         return
     missing = _missing_successes(joined)
     if missing is not None:
-        if node.on_error == "lose" and joined.failed:
-            _lose(deciding, joined)
-        else:
-            _break(deciding, joined, missing)
+        _fall_short(deciding, joined, missing)
         return
     if joined.kept:
         joined.keep_in_branch_order()
@@ -121,15 +122,11 @@ def _close(deciding: Deciding, joined: OpenJoin) -> None:
 def _missing_successes(joined: OpenJoin) -> Exception | None:
     """Return why a join that nothing can reach any more mustn't close."""
     node = joined.node
-    if node.quorum and joined.has_enough:
-        return None
-    successes = joined.count + len(joined.kept) - (0 if node.quorum else len(joined.failed))
-    wanted = node.quorum or node.min_ok
-    if successes >= wanted:
+    if not joined.is_lacking:
         return None
     listed = "; ".join(_told(path, error) for path, error, _ in joined.failed) or "nothing failed"
     return QuorumNotReached(
-        f"join {node.id!r} has {successes} of the {wanted} successes it needs, and nothing can reach it any more ({listed})",
+        f"join {node.id!r} has {joined.successes} of the {joined.wanted} successes it needs, and nothing can reach it any more ({listed})",
         failures=tuple((path, error) for path, error, _ in joined.failed),
     )
 
@@ -138,12 +135,29 @@ def _told(path: str, error: ErrorInfo) -> str:
     return f"{path}: {error.type}: {error.message}"
 
 
-def _lose(deciding: Deciding, joined: OpenJoin) -> None:
-    """Let the run fail with the last error of a race that nobody has won; the others are noted on it."""
-    *others, (_, error, task) = joined.failed
-    notes = (*error.notes, *(f"the race was lost before by {_told(path, other)}" for path, other, _ in others))
-    if deciding.failure is None:
-        deciding.failure = (msgspec.structs.replace(error, notes=notes), task, None)
+def _fall_short(deciding: Deciding, joined: OpenJoin, missing: Exception) -> None:
+    """Let what is around a join that lacks successes take that for a failure; if nothing does, the run fails.
+
+    A race that nobody has won fails with its last error; the others are noted on it.
+    """
+    run, node, scope = deciding.run, joined.node, joined.scope
+    output = join_output_id(joined)
+    error, source = describe(missing), output
+    if node.on_error == "lose" and joined.failed:
+        *others, (_, last, source) = joined.failed
+        notes = (*last.notes, *(f"the race was lost before by {_told(path, other)}" for path, other, _ in others))
+        error = msgspec.structs.replace(last, notes=notes)
+    else:
+        deciding.exceptions[source] = missing
+    policy, into = catch_of_join(run.plan, node)
+    if policy in ("collect", "lose"):
+        value: Value = msgspec.Raw(b"null")
+        if policy == "collect":
+            value = deciding.code.failure(output, shown_path(scope, AFTER, node.id), 1, error)
+        deciding.abandoned += abandoned_by(run, scope, node, into)
+        deciding.record(JoinFailed(node.id, scope.id, into, policy, error, source, value))
+    elif deciding.failure is None:
+        deciding.failure = (error, source, deciding.exceptions.get(source))
 
 
 def _break(deciding: Deciding, joined: OpenJoin, error: Exception) -> None:

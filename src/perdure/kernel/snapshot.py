@@ -136,6 +136,7 @@ class SavedTask(_Saved, frozen=True):
     is_answered: bool
     escalations: int
     opened: int
+    opened_at: int
     title: str
     assignee: str
     feeds: tuple[str, ...] | None
@@ -202,9 +203,10 @@ _decode = msgspec.json.Decoder(Saved).decode
 
 
 def can_dump(run: Run) -> bool:
-    """Say whether a run is between two decisions, with all its joins folded."""
+    """Say whether a run is between two decisions, with all its joins folded and nothing put aside in them."""
     is_settled = not (run.arrivals or run.fresh or run.settled or run.stirred)
-    return is_settled and run.successor is None and not any(joined.unfolded for joined in run.joins.values())
+    joins = run.joins.values()
+    return is_settled and run.successor is None and not any(joined.unfolded or joined.aside for joined in joins)
 
 
 def dump(run: Run, writing: Writing) -> bytes:
@@ -320,6 +322,7 @@ class _Dump:
             is_answered=task.is_answered,
             escalations=task.escalations,
             opened=task.opened,
+            opened_at=task.opened_at,
             title=task.title,
             assignee=task.assignee,
             feeds=tuple(instance.id for instance in task.feeds) if task.feeds is not None else None,
@@ -392,8 +395,7 @@ class _Load:
         run.placed = saved.placed
         run.state, run.states = state, states
         run.signals = [KeptSignal(entry, name, bytes(data), by) for entry, name, data, by in saved.signals]
-        run.loose_ends, run.failures = [*saved.loose_ends], [*saved.failures]
-        run.lost = saved.lost
+        run.loose_ends, run.failures, run.lost = [*saved.loose_ends], [*saved.failures], saved.lost
         run.ends = [(self._sources[value], source) for value, source in saved.ends]
         self._load_instances(saved.instances)
         run.maps = {id_: self._instances[id_] for id_ in saved.maps}
@@ -444,9 +446,8 @@ class _Load:
             Arrival(node, instance, self._sources[kept.value], kept.source, kept.path, kept.depth)
             for kept in saved.kept
         )
-        joined.failed = [*saved.failed]
         joined.count, joined.first, joined.last = saved.count, saved.first, saved.last
-        joined.depth, joined.cancelled = saved.depth, saved.cancelled
+        joined.failed, joined.depth, joined.cancelled = [*saved.failed], saved.depth, saved.cancelled
         self._run.joins[node.id, instance.id] = instance.joins[node.id] = joined
 
     def _load_task(self, saved: SavedTask) -> None:
@@ -468,6 +469,7 @@ class _Load:
             is_answered=saved.is_answered,
             escalations=saved.escalations,
             opened=saved.opened,
+            opened_at=saved.opened_at,
             title=saved.title,
             assignee=saved.assignee,
             feeds=[self._instances[id_] for id_ in saved.feeds] if saved.feeds is not None else None,

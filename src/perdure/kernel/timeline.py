@@ -35,6 +35,9 @@ ENDS: dict[type, str] = {
 }
 """What an attempt or a wait has come to when an event of a kind follows."""
 
+JOIN_ENDS: dict[type, str] = {ev.JoinClosed: "closed", ev.JoinCancelled: "cancelled", ev.JoinFailed: "failed"}
+"""What an open join has come to when an event of a kind follows."""
+
 
 class Span(msgspec.Struct):
     """An attempt of a task, or a wait.
@@ -185,7 +188,7 @@ class Chronicler:
             self.batches[event.instance] = Batch(event.instance, event.fork, path, outer, event.size, 0, ts)
         elif isinstance(event, ev.ItemsEnded) and event.instance in self.batches:
             self.batches[event.instance].size = event.count
-        elif isinstance(event, ev.ReducerUpdated | ev.JoinClosed | ev.JoinCancelled):
+        elif isinstance(event, ev.ReducerUpdated | ev.JoinClosed | ev.JoinCancelled | ev.JoinFailed):
             self._note_join(event, before, ts)
         elif isinstance(event, ev.RunCompleted):
             self.end = event.outputs[0].source
@@ -199,6 +202,9 @@ class Chronicler:
 
     def _place(self, task: Task, cause: str, ts: int) -> None:
         around = _around(task)
+        if (known := self.things.get(task.id)) is not None:  # a retry has brought it back
+            known.settled_at, known.outcome = None, ""
+            return
         self.things[task.id] = Thing(task.id, task.shown_path, task.node.id, around[0] if around else "", cause, ts)
 
     def _begin(self, event: ev.NodeStarted | ev.WaitOpened, task: Task, ts: int) -> None:
@@ -275,15 +281,16 @@ class Chronicler:
             else:
                 arrival = run.arrivals[0]
                 scope = arrival.scope.scope[arrival.join.parent]
-        elif isinstance(event, ev.JoinClosed | ev.JoinCancelled):
+        elif isinstance(event, ev.JoinClosed | ev.JoinCancelled | ev.JoinFailed):
             scope = run.joins[event.join, event.instance].scope
         else:
             return None
-        return identify("join", event.join, scope.id), scope, getattr(event, "task", "")
+        source = event.task if isinstance(event, ev.ReducerUpdated) else ""
+        return identify("join", event.join, scope.id), scope, source
 
     def _note_join(
         self,
-        event: ev.ReducerUpdated | ev.JoinClosed | ev.JoinCancelled,
+        event: ev.ReducerUpdated | ev.JoinClosed | ev.JoinCancelled | ev.JoinFailed,
         before: tuple[str, Instance, str] | None,
         ts: int,
     ) -> None:
@@ -299,7 +306,7 @@ class Chronicler:
             if self._settled(source) >= self._settled(thing.cause):
                 thing.cause = source
             return
-        thing.settled_at, thing.outcome = ts, "closed" if isinstance(event, ev.JoinClosed) else "cancelled"
+        thing.settled_at, thing.outcome = ts, JOIN_ENDS[type(event)]
         thing.cause = thing.cause or self._trigger
         thing.placed_at = self._settled(thing.cause) or ts
         joined.closed_at, joined.outcome = ts, thing.outcome

@@ -360,6 +360,14 @@ class Projection:
         self._tell_join(joined, ts, "cancelled", joined.count)
         return self._join_gone(joined)
 
+    def _before_join_failed(self, event: ev.JoinFailed, ts: int) -> Callable[[], None]:
+        joined = self._run.joins[event.join, event.instance]
+        ref = self._tell_join(joined, ts, "failed", joined.count)
+        if event.outcome == "collect":
+            batch = self._batches.open.get(event.instance)
+            self._arrivals.give_out(join_output_id(joined), ref, batch, joined.node, joined.scope)
+        return self._join_gone(joined)
+
     def _join_gone(self, joined: OpenJoin) -> Callable[[], None]:
         key = (joined.node.id, joined.scope.id)
         joining = self._arrivals.close(key)
@@ -454,6 +462,7 @@ _BEFORE: dict[type, Any] = {
     ev.ReducerUpdated: Projection._before_fold,
     ev.JoinClosed: Projection._before_closed,
     ev.JoinCancelled: Projection._before_join_cancelled,
+    ev.JoinFailed: Projection._before_join_failed,
     ev.RunCompleted: Projection._before_end,
     ev.RunFailed: Projection._before_end,
     ev.RunCancelled: Projection._before_end,

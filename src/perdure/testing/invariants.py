@@ -13,11 +13,13 @@ from perdure.events import (
     ItemsTaken,
     JoinCancelled,
     JoinClosed,
+    JoinFailed,
     NodeCancelled,
     NodeCompleted,
     NodeStarted,
     RunCancelled,
     RunCompleted,
+    RunRetried,
     RunStarted,
 )
 
@@ -26,7 +28,7 @@ def violations(history: Sequence[Recorded]) -> list[str]:
     """Return how a log breaks what every log keeps, a sentence each; none if it is sound.
 
     Seqs have no gaps; time and epochs never go back; the run begins once and nothing follows its end; a task's attempts
-    are counted without gaps, and none begins after the task has finished or was cancelled; a task finishes once; a join
+    are counted without gaps, and none begins after the task has finished, or was cancelled before a retry; a task finishes once; a join
     instance closes once; items are recorded once, and arms opened in order.
     """
     return _Checker().check(history)
@@ -38,6 +40,8 @@ class _Checker:
         self.attempts: Counter[str] = Counter()
         self.ended: dict[str, int] = {}
         self.joins: set[tuple[str, str]] = set()
+        self.cancelled: set[str] = set()
+        self.lost: set[tuple[str, str]] = set()
         self.forks: set[str] = set()
         self.taken: Counter[str] = Counter()
         self.opened: Counter[str] = Counter()
@@ -81,16 +85,34 @@ class _Checker:
             if event.task in self.ended:
                 self._complain(recorded, f"task {event.task} ended at event {self.ended[event.task]} already")
             self.ended[event.task] = recorded.seq
-        elif isinstance(event, JoinClosed | JoinCancelled):
-            if (event.join, event.instance) in self.joins:
-                self._complain(recorded, f"join {event.join} of {event.instance} has closed already")
-            self.joins.add((event.join, event.instance))
+            if isinstance(event, NodeCancelled):
+                self.cancelled.add(event.task)
+        elif isinstance(event, RunRetried):
+            self._bring_back()
+        elif isinstance(event, JoinClosed | JoinCancelled | JoinFailed):
+            self._join(recorded, event)
         elif isinstance(event, ForkOpened):
             if event.instance in self.forks:
                 self._complain(recorded, f"fork instance {event.instance} was opened already")
             self.forks.add(event.instance)
         else:
             self._items(recorded)
+
+    def _join(self, recorded: Recorded, event: JoinClosed | JoinCancelled | JoinFailed) -> None:
+        key = (event.join, event.instance)
+        if key in self.joins:
+            self._complain(recorded, f"join {event.join} of {event.instance} has closed already")
+        self.joins.add(key)
+        if not isinstance(event, JoinClosed):
+            self.lost.add(key)
+
+    def _bring_back(self) -> None:
+        """A retry may run again what was cancelled in arms that had failed."""
+        for task in self.cancelled:
+            del self.ended[task]
+        self.joins -= self.lost
+        self.cancelled.clear()
+        self.lost.clear()
 
     def _items(self, recorded: Recorded) -> None:
         event = recorded.event

@@ -32,6 +32,7 @@ from perdure.kernel.apply import apply
 from perdure.kernel.run import Phase, Run
 from perdure.kernel.status import Status
 from perdure.kernel.verbs import Verb, refusal
+from perdure.store.encryption import check_readable
 from perdure.store.port import Lease, NewEntry, RunInfo, RunUpdate
 
 Stop = Literal["pause", "cancel"]
@@ -63,6 +64,7 @@ class Control:
         """Ask for a run to stand still or to end."""
         info = await find(self._store, run_id)
         check_accepts(info, verb)
+        check_readable(info)
         data = msgspec.json.encode(RequestDetails(reason, now))
         put, entry = await self._store.put(NewEntry(run_id, verb, "", data, by, self._worker.clock.now()))
         if put == "over":

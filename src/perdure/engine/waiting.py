@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any, Literal
 
 import msgspec
@@ -121,7 +121,9 @@ class RequestDetails(msgspec.Struct, frozen=True):
     now: bool = False
 
 
-def parked(wait: WaitNode[Any, Any, Any, Any], task: Task, context: AttemptContext, now: int) -> Parked:
+def parked(
+    wait: WaitNode[Any, Any, Any, Any], task: Task, context: AttemptContext, now: int, recorded: Callable[[str], str]
+) -> Parked:
     """Return what the code of a wait says: who is asked what, and until when.
 
     Raises:
@@ -140,7 +142,7 @@ def parked(wait: WaitNode[Any, Any, Any, Any], task: Task, context: AttemptConte
             raise GraphRuntimeError(
                 f"wait {wait.id!r}: the function of {what}= returned {text!r:.80}, and not a string"
             )
-    return Parked(task.id, context.attempt, title, assignee, due_at)
+    return Parked(task.id, context.attempt, recorded(title), recorded(assignee), due_at)
 
 
 def _asked(value: Any, context: AttemptContext) -> Any:

@@ -13,6 +13,7 @@ from concurrent.futures import Executor as Pool
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from perdure.codec.redaction import Redaction
 from perdure.engine.bodies import check_executors
 from perdure.engine.clock import Clock
 from perdure.engine.driven import Driven
@@ -38,6 +39,7 @@ from perdure.graph.types import MISSING, Missing
 from perdure.kernel.deciding import Decision
 from perdure.kernel.run import Run
 from perdure.kernel.status import OVER, Status
+from perdure.store.encryption import sealing_of
 from perdure.store.port import RunInfo, Store
 from perdure.version import __version__
 
@@ -64,6 +66,7 @@ class Worker:
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
         publisher: what tells others what is committed here.
+        redaction: what keeps parts of values out of the store, if anything does.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Worker:
         max_runs: int = MAX_RUNS,
         on_event: Sequence[OnEvent] = (),
         observing: Observing | None = None,
+        redaction: Redaction | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -98,6 +102,7 @@ class Worker:
         self.publisher = Publisher(on_event)
         self.when_paused: Callable[[str], Awaitable[None]] | None = None
         self.observing = observing
+        self.redaction = redaction
         self._deps = deps
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
@@ -158,7 +163,7 @@ class Worker:
         mine = self.graphs.find(graph)
         if mine is None:
             check_executors(graph, self._pools)
-            mine = registered(graph)
+            mine = registered(graph).guarded(self.redaction, sealing_of(self.store))
             self.graphs.add(mine)
         return mine
 

@@ -21,7 +21,6 @@ from perdure.events import (
 )
 from perdure.kernel.apply import join_output_id
 from perdure.kernel.deciding import ArrivalFailed, Deciding
-from perdure.kernel.describe import describe
 from perdure.kernel.run import Arrival, Instance, OpenJoin, Phase, Task
 from perdure.kernel.state.committed import Transaction
 
@@ -149,7 +148,7 @@ def _lose(deciding: Deciding, joined: OpenJoin) -> None:
 def _break(deciding: Deciding, joined: OpenJoin, error: Exception) -> None:
     """Let the run fail at a join; it stays open, to be closed when the run is retried."""
     if deciding.failure is None:
-        deciding.failure = (describe(error), join_output_id(joined), error)
+        deciding.failure = (deciding.code.describe(error), join_output_id(joined), error)
 
 
 # --- early ends ---

@@ -189,7 +189,7 @@ class AnswerRefused(PerdureError, ValueError):
 
 
 class InvalidIdentifier(PerdureError, ValueError):
-    """An id is empty, too long, or holds characters that can't be printed."""
+    """An id is empty, too long, or holds characters that can't be printed; or a text for the record is too long."""
 
 
 # --- the store ---------------------------------------------------------------------------------------------------

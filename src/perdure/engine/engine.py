@@ -32,6 +32,7 @@ from perdure.engine.verbs import Verbs
 from perdure.engine.worker import MAX_RUNS, Worker
 from perdure.errors import (
     GraphSetupError,
+    InvalidIdentifier,
     RunConflict,
     RunStalled,
 )
@@ -39,7 +40,7 @@ from perdure.events import Durability
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
 from perdure.graph.wait import microseconds, since_1970
-from perdure.ids import checked_identifier
+from perdure.ids import checked_by, checked_identifier, checked_text
 from perdure.kernel.status import OVER, Status
 from perdure.store.encryption import Encryption, check_readable, sealed_store
 from perdure.store.port import RunInfo, Store
@@ -49,6 +50,8 @@ StateT = TypeVar("StateT")
 DepsT = TypeVar("DepsT")
 InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
+
+MAX_TAGS = 64
 
 
 class Engine(Verbs):
@@ -324,7 +327,7 @@ class Engine(Verbs):
             inputs,
             state,
             self._worker.deps_of(graph, deps),
-            by,
+            checked_by(by),
             durability or self._durability,
             deadline_at(deadline, self._clock),
             checked_tags(tags or {}),
@@ -392,6 +395,8 @@ class Engine(Verbs):
                 here, and is over or driven by somebody else.
             RunStalled: it is of a graph that this engine wasn't given.
         """
+        checked_by(by)
+        checked_text("reason=", reason)
         info = await self.get(run_id)
         if drive and Status(info.status) in OVER:
             return self.attach(run_id)
@@ -424,8 +429,12 @@ def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Return tags that can be stored and found again.
 
     Raises:
-        InvalidIdentifier: a name or a text is empty, too long, or holds a character that can't be printed.
+        InvalidIdentifier: a name or a text is empty, too long, or holds a character that can't be printed; or there are too many.
     """
+    if len(tags) > MAX_TAGS:
+        raise InvalidIdentifier(
+            f"{len(tags)} tags: a run may have {MAX_TAGS}. Tags are for finding runs; put what else is to be kept into the inputs"
+        )
     return {checked_identifier("name of a tag", name): checked_identifier("tag", text) for name, text in tags.items()}
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from perdure.engine.context import AttemptContext
-from perdure.errors import GraphRuntimeError, GraphSetupError
+from perdure.errors import GraphRuntimeError, GraphSetupError, InvalidIdentifier
 from perdure.events import (
     Answered,
     AnyEvent,
@@ -22,6 +22,7 @@ from perdure.events import (
 )
 from perdure.graph.wait import Wait as WaitNode
 from perdure.graph.wait import microseconds, since_1970
+from perdure.ids import checked_identifier, checked_text
 from perdure.kernel.results import Parked, Request
 from perdure.kernel.run import Run, Task
 from perdure.store.port import Entry, Wait
@@ -142,6 +143,12 @@ def parked(
             raise GraphRuntimeError(
                 f"wait {wait.id!r}: the function of {what}= returned {text!r:.80}, and not a string"
             )
+    try:
+        checked_text("title", title)
+        if assignee:
+            checked_identifier("assignee", assignee)
+    except InvalidIdentifier as error:
+        raise GraphRuntimeError(f"wait {wait.id!r}: {error.message}") from None
     return Parked(task.id, context.attempt, recorded(title), recorded(assignee), due_at)
 
 

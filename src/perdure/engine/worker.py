@@ -22,7 +22,7 @@ from perdure.engine.fitting import fit_of
 from perdure.engine.journal import Journal
 from perdure.engine.known import KnownGraphs
 from perdure.engine.leases import CLAIM_PAGE, LEASE_S, Leases
-from perdure.engine.logging import get_logger
+from perdure.engine.logging import get_logger, log_exception
 from perdure.engine.observing import Observing
 from perdure.engine.orphans import expire_dead, recover_stalled
 from perdure.engine.owner import appear, disappear, is_provably_dead
@@ -236,7 +236,7 @@ class Worker:
             self._log.warning("another worker drives the run now", error=str(error), **about)
         except Exception as error:
             # Its lease is left to run out: who took it at once would only fail at once, again and again.
-            self._log.exception("the run can't be driven on", **about)
+            log_exception(self._log, "the run can't be driven on", error, self.redaction, **about)
             driven.error = error
         finally:
             self.leases.drop(run_id, driven.lease.epoch)
@@ -333,8 +333,9 @@ class Worker:
         assert mine is not None
         try:
             await self.resume(mine, info, self.kept_deps(info.run_id))
-        except Exception:  # the store's, or that of a factory of dependencies; others go on
-            self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
+        except Exception as error:  # the store's, or that of a factory of dependencies; others go on
+            about = {"run": info.run_id, "graph": info.graph}
+            log_exception(self._log, "the run can't be driven", error, self.redaction, **about)
 
     async def claim_one(
         self,
@@ -416,7 +417,8 @@ class Worker:
         except Exception as error:
             if isinstance(error, StoreError) and not isinstance(error, StoreCorrupt):
                 raise
-            reason = str(error) if isinstance(error, PerdureError) else f"{type(error).__name__}: {error}"
+            said = values.describe(error)
+            reason = said.message if isinstance(error, PerdureError) else f"{said.type}: {said.message}"
             self._log.error("the run is stalled", run=info.run_id, graph=info.graph, reason=reason)
             await self.store.park(info.run_id, info.epoch, Status.STALLED.value, reason)
             return False

@@ -1,6 +1,8 @@
 """Durable graph workflows: fork, map, join and loop on an append-only SQLite log."""
 
+from perdure.codec.redaction import Redact
 from perdure.codec.registry import tagged, upcast, versioned
+from perdure.codec.secret import Secret
 from perdure.engine import local as _local
 from perdure.engine.batches import Batch, Batches
 from perdure.engine.engine import Engine
@@ -17,6 +19,7 @@ from perdure.errors import (
     ConvergenceWarning,
     CrashLoop,
     DeadlineExceeded,
+    EncryptionError,
     Fenced,
     GraphBuildingError,
     GraphRuntimeError,
@@ -77,12 +80,15 @@ from perdure.graph.types import TypeExpression
 from perdure.graph.wait import Answer, Escalate, Wait
 from perdure.kernel.state.reducers import add, append, first, forbid, last, max_value, merge, min_value, union
 from perdure.kernel.status import Status
+from perdure.store.aes_gcm import AES256GCM
+from perdure.store.encryption import Encryption
 from perdure.store.memory import MemoryStore
 from perdure.store.port import RunInfo
 from perdure.store.sqlite.store import SQLiteStore
 from perdure.version import __version__
 
 __all__ = [
+    "AES256GCM",
     "NOT_DONE",
     "Answer",
     "AnswerRefused",
@@ -95,6 +101,8 @@ __all__ = [
     "CrashLoop",
     "DeadlineExceeded",
     "Decision",
+    "Encryption",
+    "EncryptionError",
     "End",
     "EndMarker",
     "EndNode",
@@ -126,6 +134,7 @@ __all__ = [
     "PerdureError",
     "QuorumNotReached",
     "Recorded",
+    "Redact",
     "ReduceFirstValue",
     "ReducerContext",
     "ReducerFunction",
@@ -144,6 +153,7 @@ __all__ = [
     "RunPaused",
     "RunStalled",
     "SQLiteStore",
+    "Secret",
     "Send",
     "StartNode",
     "StateConflict",

@@ -80,6 +80,18 @@ class CodecError(PerdureError, TypeError):
         return CodecError(self.problem, path=self.path, type_name=self.type_name, remedy=self.remedy, where=where)
 
 
+class EncryptionError(PerdureError):
+    """Something is encrypted and can't be opened here, or isn't and should be; what is stored stays as it is."""
+
+    @classmethod
+    def missing(cls, key: str, what: str = "it") -> EncryptionError:
+        """Return the error for a key that isn't at hand."""
+        return cls(
+            f"{what} is encrypted with key {key!r}, which isn't given: open the store with Engine.open(…, encryption=…), or name a "
+            "file of keys in PERDURE_KEYS for the command line"
+        )
+
+
 class StateConflict(PerdureError):
     """Two tasks changed the same part of the state in ways that can't be merged, and the graph forbids that."""
 
@@ -177,7 +189,7 @@ class AnswerRefused(PerdureError, ValueError):
 
 
 class InvalidIdentifier(PerdureError, ValueError):
-    """An id is empty, too long, or holds characters that can't be printed."""
+    """An id is empty, too long, or holds characters that can't be printed; or a text for the record is too long."""
 
 
 # --- the store ---------------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
+from perdure.errors import EncryptionError
+
 if TYPE_CHECKING:
     Value: TypeAlias = Any
 else:
@@ -504,11 +506,21 @@ AnyEvent: TypeAlias = (
 
 _decoder: msgspec.json.Decoder[list[AnyEvent]] = msgspec.json.Decoder(list[AnyEvent])
 
+SEALED = b'[["Encrypted",'
+"""How a commit begins that is encrypted: it stands for its events, and is none itself."""
+
 
 def decode_events(data: bytes) -> list[AnyEvent]:
     """Read the events of one commit.
 
     Raises:
         msgspec.DecodeError: the data isn't a JSON array of known events.
+        EncryptionError: they are encrypted.
     """
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError:
+        if data.startswith(SEALED):
+            key = data[len(SEALED) :].split(b":", 2)[1].decode(errors="replace")
+            raise EncryptionError.missing(key, "the log") from None
+        raise

@@ -26,6 +26,8 @@ _ALPHABET: Final = b"abcdefghijklmnopqrstuvwxyz234567"
 _TABLE: Final = bytes(_ALPHABET[byte & 31] for byte in range(256))
 
 MAX_IDENTIFIER_LENGTH: Final = 200
+MAX_TEXT_LENGTH: Final = 2000
+"""Of a reason, or of the title of what a person is asked."""
 
 
 def prefix(*parts: str) -> bytes:
@@ -58,6 +60,29 @@ def checked_identifier(kind: str, value: str) -> str:
             f"{shown} can't be a {kind}: give a string of 1 to {MAX_IDENTIFIER_LENGTH} printable characters"
         )
     return value
+
+
+def checked_by(by: str) -> str:
+    """Return who says something, for the record: nobody, or a name that can be an id.
+
+    Raises:
+        InvalidIdentifier: it can't be one.
+    """
+    return checked_identifier("by=", by) if by != "" else by
+
+
+def checked_text(kind: str, text: str) -> str:
+    """Return a text for the record, as a reason is, if it is no longer than such may be.
+
+    Raises:
+        InvalidIdentifier: it is longer, or no text.
+    """
+    if not isinstance(text, str) or len(text) > MAX_TEXT_LENGTH:
+        size = f"{len(text):,} characters" if isinstance(text, str) else type(text).__name__
+        raise InvalidIdentifier(
+            f"{kind} of {size}: it may have {MAX_TEXT_LENGTH:,} characters. Keep what is longer elsewhere, and say where"
+        )
+    return text
 
 
 START_TASK: Final = identify("start")

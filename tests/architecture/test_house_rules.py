@@ -187,7 +187,17 @@ def run_python(program: str) -> str:
 
 
 # structlog imports rich by itself where it is installed, so it is looked whether perdure can do without.
-OPTIONAL = ("click", "rich", "opentelemetry.sdk", "pydantic", "jsonschema", "psycopg", "starlette", "htpy")
+OPTIONAL = (
+    "click",
+    "rich",
+    "opentelemetry.sdk",
+    "pydantic",
+    "cryptography",
+    "jsonschema",
+    "psycopg",
+    "starlette",
+    "htpy",
+)
 
 
 def test_perdure_is_imported_without_what_only_some_need() -> None:

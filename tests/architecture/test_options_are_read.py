@@ -103,6 +103,8 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "max_runs": "max_runs",
         "on_event": "_callbacks",
         "telemetry": "_observing",
+        "redact": "redaction",
+        "encryption": "_sealing",
     },
     Engine.start: {
         "graph": "graph",
@@ -112,7 +114,7 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "tags": "tags",
         "child": "in_trace",
     },
-    Graph.run: {**RUN, "store": PASSED, "executors": PASSED, "until": PASSED},
+    Graph.run: {**RUN, "store": PASSED, "executors": PASSED, "until": PASSED, "redact": PASSED, "encryption": PASSED},
     Retry.__init__: {
         name: name
         for name in (

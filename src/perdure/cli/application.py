@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from perdure.cli.database import encryption_given
 from perdure.engine.engine import Engine
 from perdure.errors import PerdureError
 from perdure.graph.graph import Graph
@@ -33,7 +34,7 @@ def engine_of(app: str, db: Path, **options: Any) -> Engine:
     if isinstance(found, Graph):
         found = [found]
     if isinstance(found, Registry) or _are_graphs(found):
-        return Engine.open(db, graphs=found, **{"recover": False, **options})
+        return Engine.open(db, graphs=found, **{"recover": False, "encryption": encryption_given(), **options})
     if isinstance(found, Engine):
         return found
     raise _refusal(

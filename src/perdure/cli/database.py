@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from perdure.cli.exits import Exit
 
 if TYPE_CHECKING:
+    from perdure.store.encryption import Encryption
     from perdure.store.sqlite.store import SQLiteStore
 
 T = TypeVar("T")
 
 DEFAULT = "perdure.db"
+KEYS = "PERDURE_KEYS"
+"""Names a file of keys, for databases whose runs are encrypted."""
 
 db_option: Callable[[Any], Any] = click.option(
     "--db",
@@ -49,15 +53,30 @@ async def opened(db: Path) -> AsyncIterator[SQLiteStore]:
         NoDatabase: it isn't.
         StoreError: it can't be used.
     """
+    from perdure.store.encryption import sealed_store  # noqa: PLC0415
     from perdure.store.sqlite.store import SQLiteStore  # noqa: PLC0415  (only when a command runs)
 
     check_exists(db)
-    store = SQLiteStore(db)
+    store, encryption = SQLiteStore(db), encryption_given()
     await store.open()
     try:
-        yield store
+        yield store if encryption is None else cast("SQLiteStore", sealed_store(store, encryption))
     finally:
         await store.close()
+
+
+def encryption_given() -> Encryption | None:
+    """Return what the runs of the database are encrypted with, by the keys in the file that PERDURE_KEYS names.
+
+    Raises:
+        EncryptionError: there is no such file, or it isn't as it should be.
+    """
+    file = os.environ.get(KEYS)
+    if not file:
+        return None
+    from perdure.store.aes_gcm import AES256GCM  # noqa: PLC0415
+
+    return AES256GCM.from_file(file)
 
 
 def check_exists(db: Path) -> None:

@@ -69,6 +69,7 @@ def about_the_file(facts: FileFacts) -> list[Finding]:
     network = (
         f"{facts.file_system}, a network file system, where locks can't be relied on: move the file to a local disk"
     )
+    is_open = facts.folder_mode & 0o022 != 0 and facts.folder_mode & 0o1000 == 0  # sticky: only owners replace files
     return [
         Finding(
             "sqlite",
@@ -89,6 +90,11 @@ def about_the_file(facts: FileFacts) -> list[Finding]:
             "permissions",
             "warning" if facts.mode & 0o077 else "ok",
             f"{facts.mode:04o}" + (": others can read what is in the runs" if facts.mode & 0o077 else ""),
+        ),
+        Finding(
+            "folder",
+            "warning" if is_open else "ok",
+            f"{facts.folder_mode:04o}" + ": others can put another file in the place of this one" * is_open,
         ),
     ]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from perdure.cli.database import awaited, check_exists
+from perdure.cli.database import awaited, check_exists, encryption_given
 from perdure.cli.exits import Exit
 from perdure.cli.output import print_json
 from perdure.errors import PerdureError
@@ -60,7 +60,7 @@ def without_graph(db: Path, do: Callable[[Engine], Awaitable[Any]]) -> Any:
     from perdure.engine.engine import Engine  # noqa: PLC0415
 
     async def doing() -> Any:
-        async with Engine.open(db, recover=False) as engine:
+        async with Engine.open(db, recover=False, encryption=encryption_given()) as engine:
             return await do(engine)
 
     check_exists(db)

@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from perdure.cli.exits import Exit, exit_for
+from perdure.cli.terminal import safe_streams
 from perdure.errors import PerdureError
 from perdure.version import __version__
 
@@ -108,6 +109,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    with safe_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = perdure.main(args=arguments, prog_name="perdure", standalone_mode=False)
     except click.ClickException as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from perdure.cli.database import check_exists
+from perdure.cli.database import check_exists, encryption_given
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -27,7 +27,7 @@ def decoded(ctx: click.Context, param: click.Parameter, text: str) -> Any:
     """
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise click.BadParameter(
             f"{text!r} is no JSON ({error}); a string has quotes of its own: '\"text\"'", ctx=ctx, param=param
         ) from error
@@ -44,5 +44,5 @@ async def bystander(db: Path) -> AsyncIterator[Engine]:
     from perdure.engine.engine import Engine  # noqa: PLC0415
 
     check_exists(db)
-    async with Engine.open(db, recover=False) as engine:
+    async with Engine.open(db, recover=False, encryption=encryption_given()) as engine:
         yield engine

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from perdure.cli.terminal import safe, styled_output
+
 COLOURS = {
     "COMPLETED": "green",
     "FAILED": "red",
@@ -56,22 +58,22 @@ def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: st
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-    Console().print(table)
+        table.add_row(*(Text(safe(cell), style=COLOURS.get(cell, "")) for cell in row))
+    Console(file=styled_output()).print(table)
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:
     """Print names and values, a line each."""
     width = max(len(name) for name, _ in facts)
     for name, value in facts:
-        shown = click.style(value, fg=COLOURS[value]) if value in COLOURS else value
-        click.echo(f"{click.style(name.ljust(width), bold=True)}  {shown}")
+        shown = click.style(value, fg=COLOURS[value]) if value in COLOURS else safe(value)
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {shown}", file=styled_output())
 
 
 def print_heading(text: str) -> None:
     """Print a heading, with a free line before it."""
     click.echo()
-    click.secho(text, bold=True)
+    click.secho(safe(text), bold=True, file=styled_output())
 
 
 def moment(microseconds: int) -> str:

@@ -17,6 +17,7 @@ import click
 from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.exits import Exit
 from perdure.cli.output import COLOURS, duration, on_terminal
+from perdure.cli.terminal import safe, styled_output
 from perdure.kernel.status import OVER, Status
 
 if TYPE_CHECKING:
@@ -189,9 +190,10 @@ class Live:
     """A tree that is kept up to date, for a terminal."""
 
     def __init__(self) -> None:
+        from rich.console import Console  # noqa: PLC0415
         from rich.live import Live as RichLive  # noqa: PLC0415
 
-        self._live = RichLive(refresh_per_second=8)
+        self._live = RichLive(refresh_per_second=8, console=Console(file=styled_output()))
 
     def __enter__(self) -> None:
         """Begin to show."""
@@ -215,11 +217,13 @@ def tree_of(info: RunInfo, picture: Picture, now: int) -> Tree:
     from rich.tree import Tree  # noqa: PLC0415
 
     until = info.updated_at if Status(info.status) in OVER else now
-    head = Text.assemble((info.run_id, "bold"), f"  {info.graph}  ", (info.status, COLOURS.get(info.status, "")))
+    head = Text.assemble(
+        (safe(info.run_id), "bold"), f"  {safe(info.graph)}  ", (info.status, COLOURS.get(info.status, ""))
+    )
     head.append(f"  event {picture.seq}, {duration(max(0, until - info.created_at))}")
     tree = Tree(head)
     if info.error:
-        tree.add(Text(info.error, style="red"))
+        tree.add(Text(safe(info.error), style="red"))
     inner: dict[str, list[BatchProgress]] = {}
     known = {batch.instance for batch in picture.batches}
     for batch in picture.batches:
@@ -234,7 +238,7 @@ def tree_of(info: RunInfo, picture: Picture, now: int) -> Tree:
     grow(tree, inner.get("", []))
     for task in picture.tasks[:SHOWN]:
         attempt = f" (attempt {task.attempt})" if task.attempt > 1 else ""
-        tree.add(Text(f"{task.path}  {task.phase}{attempt}"))
+        tree.add(Text(f"{safe(task.path)}  {task.phase}{attempt}"))
     if len(picture.tasks) > SHOWN:
         tree.add(Text(f"… and {len(picture.tasks) - SHOWN} more tasks", style="dim"))
     return tree
@@ -245,6 +249,6 @@ def _drawn(batch: BatchProgress) -> Any:
     from rich.text import Text  # noqa: PLC0415
 
     filled = WIDTH * batch.done // max(1, batch.size or batch.opened)
-    line = Text.assemble((batch.path, "bold"), "  ")
+    line = Text.assemble((safe(batch.path), "bold"), "  ")
     line.append("━" * filled, style="green").append("━" * (WIDTH - filled), style="dim")
     return line.append(f"  {_counts(batch)}", style="red" if batch.failed else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
@@ -31,7 +32,14 @@ class Blobs:
         unsaved: those that the next commit has to bring along.
     """
 
-    def __init__(self, capacity_bytes: int = 64 << 20) -> None:
+    def __init__(self, capacity_bytes: int = 64 << 20, *, seal: Callable[[bytes], bytes] | None = None) -> None:
+        """Make room.
+
+        Args:
+            capacity_bytes: how much of what is saved is kept at hand.
+            seal: what is done to a value before it is stored; its digest is that of what is stored.
+        """
+        self._seal = seal
         self._data: dict[str, bytes] = {}
         self._capacity = capacity_bytes
         self._size = 0
@@ -49,10 +57,19 @@ class Blobs:
         Raises:
             BlobMissing: they have to be fetched.
         """
-        data = self.unsaved.get(digest) or self._data.get(digest)
+        data = self._data.get(digest) or self.unsaved.get(digest)
         if data is None:
             raise BlobMissing(digest)
         return data
+
+    def keep_apart(self, data: bytes) -> str:
+        """Put bytes among those that are to be saved; return their digest."""
+        stored = data if self._seal is None else self._seal(data)
+        digest = blake2b(stored, digest_size=16).hexdigest()
+        self.unsaved[digest] = stored
+        if stored is not data:
+            self.add(digest, data)
+        return digest
 
     def save(self) -> None:
         """Note that a commit has brought along what was unsaved; let the oldest go that are more than the capacity."""
@@ -70,9 +87,7 @@ def inlined(data: bytes, blobs: Blobs) -> msgspec.Raw:
 
 def kept_apart(data: bytes, blobs: Blobs) -> msgspec.Raw:
     """Put bytes among the blobs and return a reference to them."""
-    digest = blake2b(data, digest_size=16).hexdigest()
-    blobs.unsaved[digest] = data
-    return msgspec.Raw(_encode({TAG: BLOB, "v": digest, "bytes": len(data)}))
+    return msgspec.Raw(_encode({TAG: BLOB, "v": blobs.keep_apart(data), "bytes": len(data)}))
 
 
 def blob_digest(raw: msgspec.Raw | bytes) -> str | None:

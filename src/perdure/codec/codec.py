@@ -6,8 +6,9 @@ behind a transform, out of a join, in a change of the state.
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import GenericAlias
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import msgspec
 from perdure.codec.blobs import MAX_INLINE_BYTES, BlobMissing, Blobs, blob_digest, inlined, resolved
 from perdure.codec.hints import is_open, item_type
 from perdure.codec.plans import Forms, Plan
+from perdure.codec.redaction import Redaction
 from perdure.codec.registry import Registry, tagged
 from perdure.codec.storable import unsupported
 from perdure.errors import CodecError, GraphSetupError
@@ -70,6 +72,8 @@ class Codec:
                 mentioned.append(node.output_type)
             if isinstance(node, Step | Router):
                 mentioned.append(node.input_type)
+        self.redaction: Redaction | None = None
+        self.seal: Callable[[bytes], bytes] | None = None
         self.registry = Registry([*mentioned, Failure])
         self._forms = Forms(self.registry)
         self._open = Plan(Any, self._forms)
@@ -78,6 +82,15 @@ class Codec:
             id_: self.plan_for(GenericAlias(list, (item_type(hint),))) for id_, hint in annotations.items()
         }
         self.state_plan = self.plan_for(graph.state_type)
+
+    def guarded(self, redaction: Redaction | None, seal: Callable[[bytes], bytes] | None) -> Codec:
+        """Return a codec that writes values as a redaction leaves them, and seals the large ones."""
+        codec = copy.copy(self)
+        codec.redaction, codec.seal = redaction, seal
+        return codec
+
+    def _redacted(self, where: str, value: Any) -> Any:
+        return value if self.redaction is None else self.redaction.value(where or "value", value)
 
     def plan_for(self, annotation: Any) -> Plan:
         """Return the plan of a type."""
@@ -96,6 +109,8 @@ class Codec:
         Raises:
             CodecError: it can't be stored.
         """
+        if self.redaction is not None:
+            value = self._redacted(_output_of(by), value)
         try:
             data = self.plans.get(by, self._open).write(value)
         except CodecError as error:
@@ -124,6 +139,8 @@ class Codec:
         """
         chunks: list[tuple[int, msgspec.Raw]] = []
         plan = self._list_plans.get(by, self._open)
+        if self.redaction is not None:
+            values = [self.redaction.value(_items_of(by), value, f"$[{place}]") for place, value in enumerate(values)]
         try:
             for first in range(0, len(values), CHUNK_ITEMS):
                 _write_chunk(plan, list(values[first : first + CHUNK_ITEMS]), first, chunks, blobs)
@@ -152,6 +169,7 @@ class Codec:
         Raises:
             CodecError: it can't be stored.
         """
+        value = self._redacted("state", value)
         try:
             return Written(value, inlined(self.state_plan.write(value), blobs))
         except CodecError as error:
@@ -175,6 +193,8 @@ class Codec:
         Raises:
             CodecError: a value in them can't be stored.
         """
+        if self.redaction is not None:
+            operations = self.redaction.operations(operations)
         rows = []
         for operation in operations:
             row: list[Any] = [operation.verb, list(operation.path)]

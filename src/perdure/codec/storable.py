@@ -13,6 +13,7 @@ from perdure.codec.classes import is_dataclass, is_enum, is_registrable
 from perdure.codec.hints import field_types, is_open, peeled
 from perdure.codec.leaves import LEAVES
 from perdure.codec.recipes import has_own_storage
+from perdure.codec.secret import KEPT_IN_DEPS, Secret
 from perdure.graph.types import type_name
 
 _BUILTINS = {NoneType, bool, int, float, str, list, dict, tuple, set, frozenset, *LEAVES} | {
@@ -53,6 +54,8 @@ def _problem(annotation: Any, outer: list[Any], *, is_field: bool) -> str | None
 def _class_problem(cls: Any, outer: list[Any]) -> str | None:
     if cls in _BUILTINS or is_enum(cls):
         return None
+    if cls is Secret:
+        return f"a Secret can't be stored. {KEPT_IN_DEPS}"
     if cls is collections.abc.Callable:
         return "functions can't be stored; give them to the graph as deps"
     if is_registrable(cls) or is_typeddict(cls):

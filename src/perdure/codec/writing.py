@@ -22,6 +22,7 @@ from perdure.codec.reading import FACTORIES, Reader
 from perdure.codec.recipes import Recipe, recipe_of
 from perdure.codec.refusal import Refusal, at_field, at_key, too_deep
 from perdure.codec.registry import Registry
+from perdure.codec.secret import KEPT_IN_DEPS, Secret
 from perdure.codec.tags import MAX_DEPTH, TAG
 from perdure.kernel.state.draft import load
 from perdure.kernel.state.tree import CONTAINERS, Opaque, Record, thaw
@@ -235,6 +236,8 @@ def _are_finite(values: list[Any], kinds: set[type], as_they_are: frozenset[type
 
 
 def _remedy_for(kind: type) -> str:
+    if issubclass(kind, Secret):
+        return KEPT_IN_DEPS
     for base in (str, bool, int, float, list, dict, set, tuple, bytes):
         if issubclass(kind, base):
             name = base.__name__

@@ -16,9 +16,12 @@ from perdure.engine.values import CodedValues
 from perdure.engine.waiting import Waiting, waiting_of
 from perdure.engine.worker import Worker
 from perdure.errors import AnswerRefused, GraphSetupError, RunNotFound
-from perdure.graph.forms import answered, check_schema, plain_answer
+from perdure.graph.forms import answered, plain_answer
 from perdure.graph.plan import WaitKind
+from perdure.graph.schemas import check_schema, decoded_answer
 from perdure.graph.wait import Wait as WaitNode
+from perdure.ids import checked_by, checked_identifier
+from perdure.store.encryption import check_readable
 from perdure.store.port import NewEntry, RunInfo, Wait
 
 
@@ -40,8 +43,11 @@ class Answering:
 
     async def respond(self, run_id: str, task_id: str, value: Any, by: str) -> None:
         """Answer a task that waits for a person."""
+        checked_by(by)
+        checked_identifier("task id", task_id)
         info = await self._info(run_id)
-        data = plain_answer(value)
+        data = self._recorded("answer", plain_answer(value))
+        decoded_answer(data)
         for wait in await self._store.waits(run_id=run_id, task=task_id, kind=WaitKind.HUMAN.value):
             self._check(info, wait, data)
         entry = NewEntry(run_id, "answer", task_id, data, by, self._worker.clock.now())
@@ -66,12 +72,15 @@ class Answering:
         schema = msgspec.json.decode(wait.schema)
         if schema:
             with suppress(GraphSetupError):  # without jsonschema, whoever drives the run checks it
-                check_schema(schema, msgspec.json.decode(data))
+                check_schema(schema, decoded_answer(data))
 
     async def signal(self, run_id: str, name: str, payload: Any, by: str) -> None:
         """Send a signal to a run."""
+        checked_by(by)
+        checked_identifier("name of a signal", name)
         info = await self._info(run_id)
-        data = plain_answer(payload)
+        data = self._recorded("signal", plain_answer(payload))
+        decoded_answer(data)
         mine = self._worker.graphs.of(info)
         nodes = list(mine.graph.nodes.values()) if mine is not None else []
         forms = [node.form for node in nodes if isinstance(node, WaitNode) and node.name == name]
@@ -88,8 +97,14 @@ class Answering:
             raise AnswerRefused(f"run {run_id!r} is over, and takes no signal {name!r}")
         await self._worker.nudge(run_id, info.graph)
 
+    def _recorded(self, where: str, data: bytes) -> bytes:
+        """Return what comes from outside as it may be stored."""
+        redaction = self._worker.redaction
+        return data if redaction is None else redaction.json(where, data)
+
     async def _info(self, run_id: str) -> RunInfo:
         info = await self._store.get(run_id)
         if info is None:
             raise RunNotFound(f"{self._store.location} holds no run {run_id!r}", run_id=run_id)
+        check_readable(info)
         return info

@@ -9,7 +9,7 @@ import msgspec
 from perdure.engine.context import JoinContext
 from perdure.engine.evaluate import Flows, run_now
 from perdure.engine.values import Values
-from perdure.errors import GraphRuntimeError
+from perdure.errors import AnswerRefused, GraphRuntimeError
 from perdure.events import ErrorInfo, Value
 from perdure.failure import Failure
 from perdure.graph.forms import answered
@@ -73,7 +73,14 @@ class UserCode:
         """
         wait = self._graph.nodes[task.node.id]
         assert isinstance(wait, Wait)
-        return self._values.record(task.node.id, answered(wait.form, data))
+        try:
+            return self._values.record(task.node.id, answered(wait.form, data))
+        except AnswerRefused as error:
+            raise AnswerRefused(self._values.describe(error).message) from None
+
+    def describe(self, error: BaseException) -> ErrorInfo:
+        """Return an exception as data, as it is to be recorded."""
+        return self._values.describe(error)
 
     def failure(self, task: str, path: str, attempts: int, error: ErrorInfo) -> Value:
         """Return the failure of a task, or of an inner join, as a value for a join to get."""

@@ -29,10 +29,12 @@ from perdure.engine.waiting import RequestDetails, request_in, wait_of
 from perdure.engine.worker import Worker
 from perdure.errors import RunConflict, RunStalled, StoreError
 from perdure.events import RunAccepted, RunCancelled, RunPaused, RunResumed, RunRetried
+from perdure.ids import checked_by, checked_text
 from perdure.kernel.apply import apply
 from perdure.kernel.run import Phase, Run
 from perdure.kernel.status import Status
 from perdure.kernel.verbs import Verb, refusal
+from perdure.store.encryption import check_readable
 from perdure.store.port import Lease, NewEntry, RunInfo, RunUpdate
 
 Stop = Literal["pause", "cancel"]
@@ -62,8 +64,11 @@ class Control:
 
     async def stop(self, run_id: str, verb: Stop, by: str, reason: str, *, now: bool = False) -> None:
         """Ask for a run to stand still or to end."""
+        checked_by(by)
+        checked_text("reason=", reason)
         info = await find(self._store, run_id)
         check_accepts(info, verb)
+        check_readable(info)
         data = msgspec.json.encode(RequestDetails(reason, now))
         put, entry = await self._store.put(NewEntry(run_id, verb, "", data, by, self._worker.clock.now()))
         if put == "over":
@@ -108,12 +113,16 @@ class Control:
 
     async def accept(self, run_id: str, by: str, reason: str) -> None:
         """Let a stalled run go on with the graph as it is now, driven here or, by a client, left to others."""
+        checked_by(by)
+        checked_text("reason=", reason)
         mine = self._worker.graphs.of(await find(self._store, run_id))
         event = RunAccepted(mine.graph.fingerprint if mine is not None else "", by, reason)
         await self._worker.see_through(self._start_again(run_id, "accept", event, drive=True))
 
     async def start_again(self, run_id: str, verb: Verb, event: RunResumed | RunRetried, *, drive: bool) -> None:
         """Let a paused or a failed run go on, driven here or by whoever else knows its graph."""
+        checked_by(event.by)
+        checked_text("reason=", event.reason)
         await self._worker.see_through(self._start_again(run_id, verb, event, drive=drive and self._worker.drives))
 
     async def _start_again(self, run_id: str, verb: Verb, event: AnyStart, *, drive: bool) -> None:

@@ -38,7 +38,6 @@ from perdure.graph.graph import Graph
 from perdure.kernel.conclude import Successor
 from perdure.kernel.decide import Happening, decide, hand_back, rest_of, take_over
 from perdure.kernel.deciding import ArrivalFailed, Decision
-from perdure.kernel.describe import describe
 from perdure.kernel.results import Delivery, Failed, Request, Result
 from perdure.kernel.run import Phase, Run
 from perdure.kernel.status import FINAL, Status
@@ -279,7 +278,7 @@ class Driver:
                 try:
                     results.append(report.handed_over())
                 except CodecError as error:
-                    results.append(Failed(report.task.id, report.task.attempt, describe(error), error))
+                    results.append(Failed(report.task.id, report.task.attempt, self._values.describe(error), error))
             else:
                 results.append(report)
         for result in results:
@@ -320,7 +319,11 @@ class Driver:
                 else:
                     # What refuses the value may take the failure for one; if it refuses that as well, nothing does.
                     again = Failed(
-                        known.task, known.attempt, describe(error), error, is_final=isinstance(known, Failed)
+                        known.task,
+                        known.attempt,
+                        self._values.describe(error),
+                        error,
+                        is_final=isinstance(known, Failed),
                     )
                     results[results.index(known)] = again
                     self._exceptions[known.task] = error

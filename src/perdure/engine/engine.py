@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 import anyio
 import msgspec
 
+from perdure.codec.redaction import Redact, Redaction
 from perdure.engine.answering import Answering
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.control import Control, check_accepts
@@ -31,6 +32,7 @@ from perdure.engine.verbs import Verbs
 from perdure.engine.worker import MAX_RUNS, Worker
 from perdure.errors import (
     GraphSetupError,
+    InvalidIdentifier,
     RunConflict,
     RunStalled,
 )
@@ -38,8 +40,9 @@ from perdure.events import Durability
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
 from perdure.graph.wait import microseconds, since_1970
-from perdure.ids import checked_identifier
+from perdure.ids import checked_by, checked_identifier, checked_text
 from perdure.kernel.status import OVER, Status
+from perdure.store.encryption import Encryption, check_readable, sealed_store
 from perdure.store.port import RunInfo, Store
 from perdure.store.sqlite.store import SQLiteStore
 
@@ -47,6 +50,8 @@ StateT = TypeVar("StateT")
 DepsT = TypeVar("DepsT")
 InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
+
+MAX_TAGS = 64
 
 
 class Engine(Verbs):
@@ -71,7 +76,10 @@ class Engine(Verbs):
         max_runs: int,
         on_event: OnEvent | None = None,
         telemetry: Observer | None = None,
+        redact: Redact | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
+        store = store if encryption is None else sealed_store(store, encryption)
         self._store = store
         self._clock = clock
         self._durability: Durability = durability
@@ -93,6 +101,7 @@ class Engine(Verbs):
             max_runs=max_runs,
             on_event=(on_event,) if on_event is not None else (),
             observing=self._observing,
+            redaction=Redaction(redact) if redact is not None else None,
         )
         self._answering = Answering(self._worker)
         self._control = Control(self._worker)
@@ -114,6 +123,8 @@ class Engine(Verbs):
         max_runs: int = MAX_RUNS,
         on_event: OnEvent | None = None,
         telemetry: Observer | None = None,
+        redact: Redact | None = None,
+        encryption: Encryption | None = None,
     ) -> Engine:
         """Return an engine, to be entered with ``async with``.
 
@@ -136,10 +147,14 @@ class Engine(Verbs):
                 durable. It is called between the steps of runs, so it has to return at once; if it raises, that is logged
                 and it isn't called any more.
             telemetry: who is told of what is committed, as a :class:`perdure.telemetry.Telemetry`.
+            redact: called as ``redact(where, path, value)`` with every value that is to be stored and with each of its parts;
+                what it returns is stored instead, and is what all that follows sees. See :data:`perdure.Redact`.
+            encryption: what values are encrypted with in the store, as an :class:`perdure.AES256GCM`.
 
         Raises:
             GraphBuildingError: values of a graph can't be stored.
             GraphSetupError: two graphs have one name and version, or an executor is missing.
+            EncryptionError: the id of the key to write with can't be one.
         """
         return cls(
             store if not isinstance(store, str | PathLike) else SQLiteStore(store),
@@ -155,6 +170,8 @@ class Engine(Verbs):
             max_runs=max_runs,
             on_event=on_event,
             telemetry=telemetry,
+            redact=redact,
+            encryption=encryption,
         )
 
     # --- life ---
@@ -310,7 +327,7 @@ class Engine(Verbs):
             inputs,
             state,
             self._worker.deps_of(graph, deps),
-            by,
+            checked_by(by),
             durability or self._durability,
             deadline_at(deadline, self._clock),
             checked_tags(tags or {}),
@@ -337,6 +354,7 @@ class Engine(Verbs):
             await asyncio.shield(saving)
 
     async def _attach(self, graph: Graph[Any, Any, Any, Any], info: RunInfo, digest: str, starting: Starting) -> None:
+        check_readable(info)
         if info.graph != graph.name or info.inputs_digest != digest:
             what = f"of graph {info.graph!r}" if info.graph != graph.name else "with other inputs"
             raise RunConflict(
@@ -377,6 +395,8 @@ class Engine(Verbs):
                 here, and is over or driven by somebody else.
             RunStalled: it is of a graph that this engine wasn't given.
         """
+        checked_by(by)
+        checked_text("reason=", reason)
         info = await self.get(run_id)
         if drive and Status(info.status) in OVER:
             return self.attach(run_id)
@@ -409,8 +429,12 @@ def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """Return tags that can be stored and found again.
 
     Raises:
-        InvalidIdentifier: a name or a text is empty, too long, or holds a character that can't be printed.
+        InvalidIdentifier: a name or a text is empty, too long, or holds a character that can't be printed; or there are too many.
     """
+    if len(tags) > MAX_TAGS:
+        raise InvalidIdentifier(
+            f"{len(tags)} tags: a run may have {MAX_TAGS}. Tags are for finding runs; put what else is to be kept into the inputs"
+        )
     return {checked_identifier("name of a tag", name): checked_identifier("tag", text) for name, text in tags.items()}
 
 

@@ -41,7 +41,6 @@ from perdure.graph.step import Step
 from perdure.graph.wait import Wait
 from perdure.ids import checked_identifier
 from perdure.kernel.apply import PASSING
-from perdure.kernel.describe import describe
 from perdure.kernel.results import Continued, Failed, Result, Streaming, Succeeded
 from perdure.kernel.run import Instance, Run, Task
 from perdure.kernel.state.committed import Transaction
@@ -265,7 +264,9 @@ class Executor:
         retry = step.policies.retry if isinstance(step, Step | Router) else None
         drawn = random()  # noqa: S311 - it only spreads attempts
         delay = retry.delay(task.failures + 1, error, drawn) if retry is not None else None
-        return Failed(task.id, attempt, describe(error), error, int(delay * 1e6) if delay is not None else None)
+        return Failed(
+            task.id, attempt, self._values.describe(error), error, int(delay * 1e6) if delay is not None else None
+        )
 
     def report(self, result: Result | Stream) -> None:
         """Hand a result to the driver."""
@@ -300,7 +301,11 @@ class Executor:
             output, choices = inputs, await self._bodies.call(router, task, context)
         elif node.kind is NodeKind.WAIT and not task.is_answered:
             return parked(
-                cast("Wait[Any, Any, Any, Any]", self._graph.nodes[node.id]), task, context, self._clock.now()
+                cast("Wait[Any, Any, Any, Any]", self._graph.nodes[node.id]),
+                task,
+                context,
+                self._clock.now(),
+                values.title,
             )
         else:
             output = inputs

@@ -39,6 +39,7 @@ from perdure.kernel.settle import settle
 from perdure.kernel.state.committed import Transaction
 from perdure.kernel.survey import Source, survey, undone
 from perdure.store.chain import chain_start
+from perdure.store.encryption import stored
 from perdure.store.port import NewRun, RunInfo, RunUpdate
 
 
@@ -96,7 +97,8 @@ async def fork(worker: Worker, forking: Forking) -> RunInfo:
     forked = await prepared(worker, forking)
     info = forked.info
     events, run = forked.rewritten.events, forked.rewritten.run
-    blobs = {digest: await worker.store.blob(info.run_id, digest) for digest in forked.digests}
+    beneath = stored(worker.store)
+    blobs = {digest: await beneath.blob(info.run_id, digest) for digest in forked.digests}
     values = forked.values if isinstance(forked.values, CodedValues) else None
     if values is not None:
         values.blobs.unsaved.update(blobs)

@@ -20,6 +20,7 @@ from perdure.engine.observing import Observed
 from perdure.errors import StoreError
 from perdure.events import AnyEvent, Durability
 from perdure.store.chain import chained
+from perdure.store.encryption import sealing_of
 from perdure.store.port import Append, Row, RunUpdate, Store, Wait
 
 ROW_BYTES = 1 << 20
@@ -97,6 +98,7 @@ class Journal:
         self._writing: asyncio.Task[None] | None = None
         self._failed: StoreError | None = None
         self.observed = observed
+        self._sealing = sealing_of(store)
         self._untold: deque[tuple[Sequence[AnyEvent], int, int]] = deque()
 
     def rows(self, events: Sequence[AnyEvent]) -> tuple[Row, ...]:
@@ -111,8 +113,11 @@ class Journal:
             count = part[0]
             data = part[1]
             first = position.seq + 1
-            head = chained(position.head, self._run_id, first, count, self.epoch, position.ts, data)
-            rows.append(Row(first, count, self.epoch, position.ts, data, head))
+            sealed = b""
+            if self._sealing is not None:
+                sealed = self._sealing.row(self._run_id, first, count, self.epoch, position.ts, data)
+            head = chained(position.head, self._run_id, first, count, self.epoch, position.ts, sealed or data)
+            rows.append(Row(first, count, self.epoch, position.ts, data, head, sealed))
             position.seq += count
             position.head = head
             position.since += len(data)

@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 
+from perdure.codec.redaction import Redact
 from perdure.engine.bodies import check_executors
 from perdure.engine.clock import SystemClock
 from perdure.engine.code import UserCode
@@ -30,6 +31,7 @@ from perdure.kernel.decide import start
 from perdure.kernel.run import Run
 from perdure.kernel.state.restore import restore
 from perdure.kernel.status import Status
+from perdure.store.encryption import Encryption
 from perdure.store.port import Store
 
 
@@ -48,6 +50,8 @@ class LocalRuntime:
         run_id: str | None,
         durability: Durability,
         executors: Mapping[str, Pool] | None,
+        redact: Redact | None,
+        encryption: Encryption | None,
         until: Until,
     ) -> Any:
         """Run a graph to its end and return its output; or until it waits, and return what it waits for."""
@@ -57,10 +61,18 @@ class LocalRuntime:
             raise GraphSetupError('until="waiting" needs a store=, from which the run can go on')
         if run_id is not None:
             checked_identifier("run id", run_id)
+        _check_has_store(store, redact, encryption)
         if store is None:
             check_executors(graph, executors or {})
             return await _run_in_memory(graph, state, deps, inputs, run_id or made_up_id(), executors or {})
-        engine = Engine.open(store, recover=False, durability=durability, executors=executors)
+        engine = Engine.open(
+            store,
+            recover=False,
+            durability=durability,
+            executors=executors,
+            redact=redact,
+            encryption=encryption,
+        )
         return await _run_on_store(engine, graph, state, deps, inputs, run_id, until)
 
     @asynccontextmanager
@@ -76,20 +88,36 @@ class LocalRuntime:
         run_id: str | None,
         durability: Durability,
         executors: Mapping[str, Pool] | None,
+        redact: Redact | None,
+        encryption: Encryption | None,
     ) -> AsyncIterator[Any]:
         """Step through a run of a graph."""
         given: dict[str, Any] = {"state": state, "deps": deps, "inputs": inputs}
         if run_id is not None:
             checked_identifier("run id", run_id)
+        _check_has_store(store, redact, encryption)
         if store is None:
             pools = executors or {}
             check_executors(graph, pools)
             async with iterate_in_memory(graph, run_id=run_id or made_up_id(), pools=pools, **given) as run:
                 yield run
             return
-        opened = Engine.open(store, recover=False, durability=durability, executors=executors)
+        opened = Engine.open(
+            store,
+            recover=False,
+            durability=durability,
+            executors=executors,
+            redact=redact,
+            encryption=encryption,
+        )
         async with opened as engine, engine.iter(graph, run_id=run_id, **given) as run:
             yield run
+
+
+def _check_has_store(store: Any, redact: Redact | None, encryption: Encryption | None) -> None:
+    for name, given in (("redact", redact), ("encryption", encryption)):
+        if store is None and given is not None:
+            raise GraphSetupError(f"{name}= is about what is stored, and without a store= nothing is")
 
 
 async def _run_in_memory(

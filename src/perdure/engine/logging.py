@@ -16,8 +16,10 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from perdure.codec.redaction import Redaction
 from perdure.engine.context import current_attempt
 from perdure.events import AnyEvent, NodeFailed
+from perdure.kernel.describe import describe
 from perdure.kernel.run import Run
 
 
@@ -46,6 +48,15 @@ def add_attempt(logger: WrappedLogger, name: str, event: EventDict) -> EventDict
         event.setdefault("path", attempt.task_path)
         event.setdefault("attempt", attempt.attempt)
     return event
+
+
+def log_exception(log: Any, event: str, error: BaseException, redaction: Redaction | None, **about: Any) -> None:
+    """Log an exception with its traceback; where values are redacted, as they leave it."""
+    if redaction is None:
+        log.error(event, exc_info=error, **about)
+        return
+    info = redaction.error(describe(error))
+    log.error(event, error=f"{info.type}: {info.message}", traceback=info.traceback, **about)
 
 
 def log_failures(log: Any, run: Run, events: Sequence[AnyEvent]) -> None:

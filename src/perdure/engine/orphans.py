@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from perdure.engine.fitting import fit_of
 from perdure.engine.leases import CLAIM_PAGE
-from perdure.engine.logging import get_logger
+from perdure.engine.logging import get_logger, log_exception
 from perdure.engine.owner import is_provably_dead
 from perdure.errors import StoreError
 from perdure.kernel.status import Status
@@ -53,6 +53,7 @@ async def _recover_one(worker: Worker, info: RunInfo) -> bool:
         return await worker.claim_one(info, anyway=True)
     except StoreError:
         raise
-    except Exception:  # that of a factory of dependencies; others go on
-        get_logger("perdure.engine").exception("the run can't be driven", run=info.run_id, graph=info.graph)
+    except Exception as error:  # that of a factory of dependencies; others go on
+        about = {"run": info.run_id, "graph": info.graph}
+        log_exception(get_logger("perdure.engine"), "the run can't be driven", error, worker.redaction, **about)
         return False

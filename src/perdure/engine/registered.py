@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -9,6 +10,7 @@ from weakref import WeakKeyDictionary
 from typing_extensions import is_typeddict
 
 from perdure.codec.codec import Codec, storage_problems
+from perdure.codec.redaction import Redaction
 from perdure.engine.evaluate import flows_of
 from perdure.errors import GraphBuildingError
 from perdure.graph.graph import Graph
@@ -16,6 +18,7 @@ from perdure.graph.types import type_name, unwrapped
 from perdure.kernel.run import Reading, Run
 from perdure.kernel.state.shapes import declared_merges, shape_of
 from perdure.kernel.state.tree import is_immutable
+from perdure.store.encryption import Sealing
 
 
 class Registered:
@@ -34,6 +37,14 @@ class Registered:
         self.graph = graph
         self.codec = Codec(graph)
         self.flows = flows_of(graph)
+
+    def guarded(self, redaction: Redaction | None, sealing: Sealing | None) -> Registered:
+        """Return the same graph with a codec that keeps something out of what it writes, or makes it unreadable."""
+        if redaction is None and sealing is None:
+            return self
+        guarded = copy.copy(self)
+        guarded.codec = self.codec.guarded(redaction, sealing.blob if sealing is not None else None)
+        return guarded
 
 
 _known: WeakKeyDictionary[Graph[Any, Any, Any, Any], Registered] = WeakKeyDictionary()

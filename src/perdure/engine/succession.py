@@ -20,6 +20,7 @@ from perdure.events import RunContinued, RunStarted, Value, decode_events
 from perdure.kernel.conclude import Successor
 from perdure.kernel.run import Run
 from perdure.store.chain import chain_start
+from perdure.store.encryption import stored
 from perdure.store.port import NewRun, RunUpdate, Store
 
 
@@ -33,8 +34,8 @@ async def create_successor(
     for value in (continued.inputs, continued.state):
         digest = blob_digest(value)
         if digest is not None:
-            large[digest] = await store.blob(run.run_id, digest)
-            blobs.add(digest, large[digest])
+            large[digest] = await stored(store).blob(run.run_id, digest)
+            blobs.add(digest, await store.blob(run.run_id, digest))
     started = msgspec.structs.replace(
         first,
         inputs=continued.inputs,

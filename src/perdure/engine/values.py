@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import msgspec
 
 from perdure.codec.codec import CHUNK_ITEMS, Blobs, Codec, Written, resolved
-from perdure.events import Items, Route, Value
+from perdure.events import ErrorInfo, Items, Route, Value
+from perdure.kernel.describe import describe
 from perdure.kernel.run import Chunk, Item, Ref, Source
 from perdure.kernel.state.operations import Operation
 
@@ -65,6 +66,14 @@ class Values(Protocol):
 
     def operations(self, value: Value) -> list[Operation]:
         """Return recorded operations on the state."""
+        ...
+
+    def describe(self, error: BaseException) -> ErrorInfo:
+        """Return an exception as data, as it is recorded."""
+        ...
+
+    def title(self, text: str) -> str:
+        """Return what a person is asked to do, or who is asked, as it is recorded."""
         ...
 
 
@@ -121,6 +130,14 @@ class PlainValues:
         operations: list[Operation] = value
         return operations
 
+    def describe(self, error: BaseException) -> ErrorInfo:
+        """Return an exception as data."""
+        return describe(error)
+
+    def title(self, text: str) -> str:
+        """Return the text."""
+        return text
+
 
 class CodedValues:
     """Values that are written by a codec.
@@ -133,7 +150,7 @@ class CodedValues:
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
-        self.blobs = Blobs()
+        self.blobs = Blobs(seal=codec.seal)
 
     def record(self, by: str, value: Any) -> Value:
         """Return the value as JSON.
@@ -238,6 +255,16 @@ class CodedValues:
             operations: list[Operation] = value.value
             return operations
         return self._codec.read_operations(value, self.blobs)
+
+    def describe(self, error: BaseException) -> ErrorInfo:
+        """Return an exception as data, without what isn't to be stored."""
+        info, redaction = describe(error), self._codec.redaction
+        return info if redaction is None else redaction.error(info)
+
+    def title(self, text: str) -> str:
+        """Return the text, without what isn't to be stored."""
+        redaction = self._codec.redaction
+        return text if redaction is None else redaction.text("title", "$", text)
 
 
 class WholeValues:

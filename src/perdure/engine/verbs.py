@@ -15,7 +15,7 @@ from perdure.engine.starting import made_up_id
 from perdure.engine.waiting import Waiting
 from perdure.events import RunResumed, RunRetried
 from perdure.graph.types import MISSING
-from perdure.ids import checked_identifier
+from perdure.ids import checked_by, checked_identifier
 
 
 class Verbs(Reading):
@@ -190,6 +190,7 @@ class Verbs(Reading):
             CodecError: a value can't be stored.
         """
         self._check_open()
+        checked_by(by)
         new_id = checked_identifier("run id", new_run_id) if new_run_id is not None else made_up_id()
         forking = Forking(run_id, at, inputs, outputs or {}, new_id, by, drive)
         info = await self._worker.see_through(fork(self._worker, forking))

@@ -11,6 +11,7 @@ import msgspec
 from perdure.engine.recovery import PAGE
 from perdure.errors import StoreCorrupt
 from perdure.store.chain import chain_start, verify_row
+from perdure.store.encryption import stored
 from perdure.store.export import BLOB
 from perdure.store.port import RunInfo, Store
 
@@ -40,6 +41,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 async def verify_run(store: Store, info: RunInfo) -> Verdict:
     """Walk the chain of a run's log from its beginning to its end."""
+    store = stored(store)
     head, seq, blobs = chain_start(info.run_id, info.graph), 0, 0
     seen: set[str] = set()
     try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Any, Literal
 
 import msgspec
 
 from perdure.engine.context import AttemptContext
-from perdure.errors import GraphRuntimeError, GraphSetupError
+from perdure.errors import GraphRuntimeError, GraphSetupError, InvalidIdentifier
 from perdure.events import (
     Answered,
     AnyEvent,
@@ -22,6 +22,7 @@ from perdure.events import (
 )
 from perdure.graph.wait import Wait as WaitNode
 from perdure.graph.wait import microseconds, since_1970
+from perdure.ids import checked_identifier, checked_text
 from perdure.kernel.results import Parked, Request
 from perdure.kernel.run import Run, Task
 from perdure.store.port import Entry, Wait
@@ -121,7 +122,9 @@ class RequestDetails(msgspec.Struct, frozen=True):
     now: bool = False
 
 
-def parked(wait: WaitNode[Any, Any, Any, Any], task: Task, context: AttemptContext, now: int) -> Parked:
+def parked(
+    wait: WaitNode[Any, Any, Any, Any], task: Task, context: AttemptContext, now: int, recorded: Callable[[str], str]
+) -> Parked:
     """Return what the code of a wait says: who is asked what, and until when.
 
     Raises:
@@ -140,7 +143,13 @@ def parked(wait: WaitNode[Any, Any, Any, Any], task: Task, context: AttemptConte
             raise GraphRuntimeError(
                 f"wait {wait.id!r}: the function of {what}= returned {text!r:.80}, and not a string"
             )
-    return Parked(task.id, context.attempt, title, assignee, due_at)
+    try:
+        checked_text("title", title)
+        if assignee:
+            checked_identifier("assignee", assignee)
+    except InvalidIdentifier as error:
+        raise GraphRuntimeError(f"wait {wait.id!r}: {error.message}") from None
+    return Parked(task.id, context.attempt, recorded(title), recorded(assignee), due_at)
 
 
 def _asked(value: Any, context: AttemptContext) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from perdure.codec.redaction import Redaction
 from perdure.engine.bodies import check_executors
 from perdure.engine.clock import Clock
 from perdure.engine.colleagues import Colleagues
@@ -23,7 +24,7 @@ from perdure.engine.driver import Driver, Durable
 from perdure.engine.journal import Journal
 from perdure.engine.known import KnownGraphs
 from perdure.engine.leases import CLAIM_PAGE, LEASE_S, Leases
-from perdure.engine.logging import get_logger
+from perdure.engine.logging import get_logger, log_exception
 from perdure.engine.observing import Observing
 from perdure.engine.orphans import expire_dead, recover_stalled
 from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
@@ -40,6 +41,7 @@ from perdure.graph.types import MISSING, Missing
 from perdure.kernel.deciding import Decision
 from perdure.kernel.run import Phase, Run
 from perdure.kernel.status import OVER, Status
+from perdure.store.encryption import sealing_of
 from perdure.store.port import Lease, RunInfo, Store
 from perdure.version import __version__
 
@@ -67,6 +69,7 @@ class Worker:
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
         publisher: what tells others what is committed here.
+        redaction: what keeps parts of values out of the store, if anything does.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Worker:
         max_runs: int = MAX_RUNS,
         on_event: Sequence[OnEvent] = (),
         observing: Observing | None = None,
+        redaction: Redaction | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -103,6 +107,7 @@ class Worker:
         self.publisher = Publisher(on_event)
         self.when_paused: Callable[[str], Awaitable[None]] | None = None
         self.observing = observing
+        self.redaction = redaction
         self._deps = deps
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
@@ -167,7 +172,7 @@ class Worker:
         mine = self.graphs.find(graph)
         if mine is None:
             check_executors(graph, self._pools)
-            mine = registered(graph)
+            mine = registered(graph).guarded(self.redaction, sealing_of(self.store))
             self.graphs.add(mine)
         return mine
 
@@ -245,7 +250,7 @@ class Worker:
             self._log.warning("another worker drives the run now", error=str(error), **about)
         except Exception as error:
             # Its lease is left to run out: who took it at once would only fail at once, again and again.
-            self._log.exception("the run can't be driven on", **about)
+            log_exception(self._log, "the run can't be driven on", error, self.redaction, **about)
             driven.error = error
         finally:
             self.leases.drop(run_id, driven.lease.epoch)
@@ -349,8 +354,9 @@ class Worker:
         assert mine is not None
         try:
             await self.resume(mine, info, self.kept_deps(info.run_id))
-        except Exception:  # the store's, or that of a factory of dependencies; others go on
-            self._log.exception("the run can't be driven", run=info.run_id, graph=info.graph)
+        except Exception as error:  # the store's, or that of a factory of dependencies; others go on
+            about = {"run": info.run_id, "graph": info.graph}
+            log_exception(self._log, "the run can't be driven", error, self.redaction, **about)
 
     async def claim_one(
         self,
@@ -435,7 +441,8 @@ class Worker:
         except Exception as error:
             if isinstance(error, StoreError) and not isinstance(error, StoreCorrupt):
                 raise
-            reason = str(error) if isinstance(error, PerdureError) else f"{type(error).__name__}: {error}"
+            said = values.describe(error)
+            reason = said.message if isinstance(error, PerdureError) else f"{said.type}: {said.message}"
             self._log.error("the run is stalled", run=info.run_id, graph=info.graph, reason=reason)
             await self.store.park(info.run_id, info.epoch, Status.STALLED.value, reason)
             return False

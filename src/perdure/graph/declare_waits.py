@@ -13,6 +13,7 @@ from perdure.graph.plan import WaitKind
 from perdure.graph.step import StepContext
 from perdure.graph.types import DepsT, InputT, OutputT, StateT, T, TypeExpression, optional_text, text, unwrapped
 from perdure.graph.wait import OnDeadline, Wait, deadline_actions, microseconds, since_1970
+from perdure.ids import checked_identifier
 
 
 class WaitDeclarations(NodeDeclarations[StateT, DepsT]):
@@ -100,7 +101,7 @@ class WaitDeclarations(NodeDeclarations[StateT, DepsT]):
         return Wait(
             id=text("node_id", node_id if node_id is not None else name),
             kind=WaitKind.HUMAN,
-            name=text("name", name),
+            name=checked_identifier("name", text("name", name)),
             form=form,
             title=title,
             assignee=assignee,
@@ -147,7 +148,7 @@ class WaitDeclarations(NodeDeclarations[StateT, DepsT]):
         return Wait(
             id=text("node_id", node_id if node_id is not None else name),
             kind=WaitKind.SIGNAL,
-            name=text("name", name),
+            name=checked_identifier("name", text("name", name)),
             form=form,
             label=optional_text("label", label),
         )

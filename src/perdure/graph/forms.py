@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from perdure.errors import AnswerRefused, GraphSetupError
+from perdure.graph.schemas import check_is_schema, check_patterns, check_schema, check_texts, decoded_answer
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -34,12 +35,16 @@ def form_schema(form: Any) -> msgspec.Raw:
     if is_open(form):
         return msgspec.Raw(b"{}")
     if isinstance(form, dict):
-        _check_is_schema(form)
+        check_is_schema(form)
         return msgspec.Raw(_encode(form))
     if is_model(form):
-        return msgspec.Raw(_encode(form.model_json_schema()))
+        return msgspec.Raw(_encode(form.model_json_schema()))  # whose patterns pydantic matches in linear time
     try:
-        return msgspec.Raw(_encode(msgspec.json.schema(form)))
+        schema = msgspec.json.schema(form)
+        check_patterns(schema)
+        return msgspec.Raw(_encode(schema))
+    except GraphSetupError:
+        raise
     except (TypeError, RuntimeError) as error:
         raise GraphSetupError(
             f"form={form!r:.80} can't be described as a JSON schema ({error}): give a msgspec Struct, a dataclass, a pydantic "
@@ -53,10 +58,7 @@ def answered(form: Any, data: bytes) -> Any:
     Raises:
         AnswerRefused: it doesn't fit the form; the message says where and why.
     """
-    try:
-        plain = msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
-        raise AnswerRefused(f"the answer is no JSON: {error}") from error
+    plain = decoded_answer(data)
     if isinstance(form, dict):
         check_schema(form, plain)
         return plain
@@ -67,11 +69,20 @@ def answered(form: Any, data: bytes) -> Any:
             return form.model_validate_json(data)
         except ValueError as error:
             raise AnswerRefused(f"the answer doesn't fit the form {form.__name__}: {error}") from error
+    check_texts(_schema_of(form), plain)
     try:
         return msgspec.json.decode(data, type=form, dec_hook=_nothing_else)
     except (msgspec.ValidationError, NotImplementedError) as error:
         name = getattr(form, "__name__", str(form))
         raise AnswerRefused(f"the answer doesn't fit the form {name}: {error}") from error
+
+
+def _schema_of(form: Any) -> Any:
+    """Return what a type is in JSON, or nothing for what has no schema, and so no patterns."""
+    try:
+        return msgspec.json.schema(form)
+    except (TypeError, RuntimeError):
+        return {}
 
 
 def _nothing_else(form: type, value: Any) -> Any:
@@ -88,37 +99,5 @@ def plain_answer(value: Any) -> bytes:
         if is_model(type(value)):
             return str(value.model_dump_json(by_alias=True)).encode()
         return msgspec.json.encode(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise AnswerRefused(f"the answer of type {type(value).__name__} can't be given as JSON: {error}") from error
-
-
-def _check_is_schema(schema: dict[str, Any]) -> None:
-    """Refuse a JSON schema that is none, as far as that can be told without the library for it."""
-    try:
-        import jsonschema  # noqa: PLC0415 - an extra
-    except ImportError:
-        return
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise GraphSetupError(f"form= is no JSON schema: at {error.json_path}, {error.message}") from error
-
-
-def check_schema(schema: dict[str, Any], value: Any) -> None:
-    """Check a value against a JSON schema.
-
-    Raises:
-        AnswerRefused: it doesn't fit.
-        GraphSetupError: the library for that isn't installed.
-    """
-    try:
-        import jsonschema  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise GraphSetupError(
-            "a form given as a JSON schema needs the jsonschema package: pip install 'perdure[forms]'"
-        ) from None
-    validator = jsonschema.Draft202012Validator(schema)
-    problems = sorted(validator.iter_errors(value), key=lambda error: error.json_path)
-    if problems:
-        listed = "; ".join(f"{problem.json_path}: {problem.message}" for problem in problems)
-        raise AnswerRefused(f"the answer doesn't fit the form: {listed}")

@@ -26,8 +26,10 @@ from perdure.graph.types import DepsT_contra, InputT_contra, OutputT_co, StateT_
 from perdure.graph.version_order import checked_version
 
 if TYPE_CHECKING:
+    from perdure.codec.redaction import Redact
     from perdure.engine.graph_run import GraphRun
     from perdure.engine.waiting import Waiting
+    from perdure.store.encryption import Encryption
     from perdure.store.port import Store
 
 
@@ -152,6 +154,8 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         run_id: str | None = None,
         durability: Durability = "sync",
         executors: Mapping[str, Pool] | None = None,
+        redact: Redact | None = None,
+        encryption: Encryption | None = None,
         until: Literal["end"] = "end",
     ) -> OutputT_co: ...
 
@@ -166,6 +170,8 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         run_id: str | None = None,
         durability: Durability = "sync",
         executors: Mapping[str, Pool] | None = None,
+        redact: Redact | None = None,
+        encryption: Encryption | None = None,
         until: Literal["waiting"],
     ) -> Sequence[Waiting]: ...
 
@@ -179,6 +185,8 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         run_id: str | None = None,
         durability: Durability = "sync",
         executors: Mapping[str, Pool] | None = None,
+        redact: Redact | None = None,
+        encryption: Encryption | None = None,
         until: Until = "end",
     ) -> Any:
         """Run the graph to its end and return its output.
@@ -195,6 +203,8 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             run_id: the id of the run, 1 to 200 printable characters; made up if it isn't given.
             durability: when events are made durable; see the reference on durability for what each mode can lose.
             executors: where plain functions run that name one.
+            redact: with a store, what keeps parts of values out of it; as for :meth:`Engine.open`.
+            encryption: with a store, what values are encrypted with there; as for :meth:`Engine.open`.
             until: ``"waiting"`` returns as soon as all that is left to do is to wait, with the list of what the run waits
                 for; an empty list says that it is over.
 
@@ -215,6 +225,8 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             run_id=run_id,
             durability=durability,
             executors=executors,
+            redact=redact,
+            encryption=encryption,
             until=until,
         )
 
@@ -227,6 +239,8 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         store: str | PathLike[str] | Store | None = None,
         run_id: str | None = None,
         durability: Durability = "sync",
+        redact: Redact | None = None,
+        encryption: Encryption | None = None,
     ) -> OutputT_co:
         """Run the graph from code that isn't async; otherwise as :meth:`run`.
 
@@ -237,7 +251,16 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             asyncio.get_running_loop()
         except RuntimeError:
             return asyncio.run(
-                self.run(state=state, deps=deps, inputs=inputs, store=store, run_id=run_id, durability=durability)
+                self.run(
+                    state=state,
+                    deps=deps,
+                    inputs=inputs,
+                    store=store,
+                    run_id=run_id,
+                    durability=durability,
+                    redact=redact,
+                    encryption=encryption,
+                )
             )
         raise GraphRuntimeError("an event loop is running in this thread: write `await graph.run(…)` instead")
 
@@ -251,6 +274,8 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         run_id: str | None = None,
         durability: Durability = "sync",
         executors: Mapping[str, Pool] | None = None,
+        redact: Redact | None = None,
+        encryption: Encryption | None = None,
     ) -> AbstractAsyncContextManager[GraphRun[StateT_contra, DepsT_contra, OutputT_co]]:
         """Step through a run: ``async with graph.iter(…) as run``, and ``async for item in run``.
 
@@ -267,6 +292,8 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             run_id: the id of the run, 1 to 200 printable characters; made up if it isn't given.
             durability: when events are made durable; see the reference on durability for what each mode can lose.
             executors: where plain functions run that name one.
+            redact: with a store, what keeps parts of values out of it; as for :meth:`Engine.open`.
+            encryption: with a store, what values are encrypted with there; as for :meth:`Engine.open`.
 
         Raises:
             RunConflict: the id is taken by a run of another graph or with other inputs, or by one that is driven already.
@@ -283,6 +310,8 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             run_id=run_id,
             durability=durability,
             executors=executors,
+            redact=redact,
+            encryption=encryption,
         )
 
     def render(self, *, title: str | None = None, direction: Direction | None = None) -> str:

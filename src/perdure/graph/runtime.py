@@ -16,7 +16,9 @@ from perdure.errors import GraphRuntimeError
 from perdure.events import Durability
 
 if TYPE_CHECKING:
+    from perdure.codec.redaction import Redact
     from perdure.graph.graph import Graph
+    from perdure.store.encryption import Encryption
     from perdure.store.port import Store
 
 
@@ -39,6 +41,8 @@ class Runtime(Protocol):
         run_id: str | None,
         durability: Durability,
         executors: Mapping[str, Pool] | None,
+        redact: Redact | None,
+        encryption: Encryption | None,
         until: Until,
     ) -> Any:
         """Run a graph to its end and return its output."""
@@ -56,6 +60,8 @@ class Runtime(Protocol):
         run_id: str | None,
         durability: Durability,
         executors: Mapping[str, Pool] | None,
+        redact: Redact | None,
+        encryption: Encryption | None,
     ) -> AbstractAsyncContextManager[Any]:
         """Step through a run of a graph."""
         ...

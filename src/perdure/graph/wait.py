@@ -15,6 +15,7 @@ from perdure.errors import GraphSetupError
 from perdure.graph.plan import WaitKind
 from perdure.graph.step import StepContext
 from perdure.graph.types import DepsT_contra, InputT_contra, OutputT_co, StateT_contra
+from perdure.ids import checked_identifier
 
 Asked: TypeAlias = Callable[[StepContext[Any, Any, Any]], Any]
 """A function of the context that says who, what or when, in place of a fixed value."""
@@ -146,6 +147,7 @@ def deadline_actions(where: str, given: Any) -> tuple[tuple[Escalate, ...], Answ
         )
     escalations = tuple(action for action in actions if isinstance(action, Escalate))
     for escalation in escalations:
+        checked_identifier("assignee", escalation.assignee)
         if escalation.deadline is not None:
             microseconds(f"{where}: Escalate deadline", escalation.deadline)
     return escalations, last if isinstance(last, Answer) else None

@@ -23,7 +23,6 @@ from perdure.events import (
     Value,
 )
 from perdure.kernel.apply import apply
-from perdure.kernel.describe import describe
 from perdure.kernel.hold import Hold
 from perdure.kernel.results import Chunks, Succeeded
 from perdure.kernel.revival import abandoned_by
@@ -73,6 +72,10 @@ class Code(Protocol):
         Raises:
             PerdureError: it doesn't fit the form, or can't be stored.
         """
+        ...
+
+    def describe(self, error: BaseException) -> ErrorInfo:
+        """Return an exception as data, as it is to be recorded."""
         ...
 
     def expired(self, task: Task) -> Value | None:
@@ -226,4 +229,4 @@ class Deciding:
     def refuse_change(self, task: Task, error: Exception) -> None:
         """Record that what a task changed in the state can't be merged or stored, as a failure of its attempt."""
         error.add_note(f"perdure: in the changes that {task.shown_path} made to the state")
-        self.fail(task, describe(error), error)
+        self.fail(task, self.code.describe(error), error)

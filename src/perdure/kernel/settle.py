@@ -24,7 +24,6 @@ from perdure.events import (
 from perdure.graph.coverage import catch_of_join
 from perdure.kernel.apply import join_output_id
 from perdure.kernel.deciding import ArrivalFailed, Deciding
-from perdure.kernel.describe import describe
 from perdure.kernel.revival import abandoned_by
 from perdure.kernel.run import AFTER, Arrival, Instance, OpenJoin, Phase, Task, shown_path
 from perdure.kernel.state.committed import Transaction
@@ -142,7 +141,7 @@ def _fall_short(deciding: Deciding, joined: OpenJoin, missing: Exception) -> Non
     """
     run, node, scope = deciding.run, joined.node, joined.scope
     output = join_output_id(joined)
-    error, source = describe(missing), output
+    error, source = deciding.code.describe(missing), output
     if node.on_error == "lose" and joined.failed:
         *others, (_, last, source) = joined.failed
         notes = (*last.notes, *(f"the race was lost before by {_told(path, other)}" for path, other, _ in others))
@@ -163,7 +162,7 @@ def _fall_short(deciding: Deciding, joined: OpenJoin, missing: Exception) -> Non
 def _break(deciding: Deciding, joined: OpenJoin, error: Exception) -> None:
     """Let the run fail at a join; it stays open, to be closed when the run is retried."""
     if deciding.failure is None:
-        deciding.failure = (describe(error), join_output_id(joined), error)
+        deciding.failure = (deciding.code.describe(error), join_output_id(joined), error)
 
 
 # --- early ends ---

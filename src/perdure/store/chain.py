@@ -52,7 +52,7 @@ def verify_row(row: Row, head: bytes, run_id: str, after: int, location: str) ->
     where = f"run {run_id!r}, events {row.first} to {row.first + row.count - 1}"
     if row.first != after + 1:
         raise StoreCorrupt(f"{where}: they follow event {after}, so some are missing", location=location)
-    if chained(head, run_id, row.first, row.count, row.epoch, row.ts, row.events) != row.hash:
+    if chained(head, run_id, row.first, row.count, row.epoch, row.ts, row.sealed or row.events) != row.hash:
         raise StoreCorrupt(f"{where}: what is stored isn't what was written (the hash differs)", location=location)
 
 

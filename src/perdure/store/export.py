@@ -16,6 +16,7 @@ import msgspec
 
 from perdure.errors import RunConflict, StoreCorrupt, StoreForeign, StoreTooNew
 from perdure.store.chain import chain_start, verify_blob, verify_row
+from perdure.store.encryption import stored
 from perdure.store.port import Entry, NewEntry, NewRun, Row, RunInfo, RunUpdate, Store, Wait
 
 FORMAT = 1
@@ -106,11 +107,13 @@ class Exported(msgspec.Struct):
 
 
 async def export_run(store: Store, info: RunInfo) -> AsyncIterator[bytes]:
-    """Yield the lines of a file that holds a run, each with its line break.
+    """Yield the lines of a file that holds a run, each with its line break; what is encrypted stays so.
 
     Raises:
         StoreCorrupt: the log isn't what was written.
     """
+    store = stored(store)
+    info = await store.get(info.run_id) or info
     yield _line(Header(FORMAT))
     yield _line(
         RunLine(
@@ -211,7 +214,7 @@ async def import_run(store: Store, exported: Exported, *, status: str | None = N
     Raises:
         RunConflict: there is a run with its id.
     """
-    run = exported.run
+    run, store = exported.run, stored(store)
     if exported.plan is not None:
         await store.save_plan(run.fingerprint, run.graph, exported.plan)
     update = RunUpdate(status or run.status, error if status else run.error, run.due_at)

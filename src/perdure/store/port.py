@@ -44,6 +44,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     events: bytes
     hash: bytes
     """The head of the run's chain of hashes after this row."""
+    sealed: bytes = b""
+    """What is stored, where the events are encrypted in the store and stand here in the clear. Stores don't look at it."""
 
 
 class Owner(msgspec.Struct, frozen=True, gc=False):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import click
 
 from perdure.cli.output import on_terminal
+from perdure.cli.terminal import styled_output
 
 Advance = Callable[[int], None]
 
@@ -54,10 +55,11 @@ class Bar(Lines):
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Advance]:
         """Show a progress bar."""
+        from rich.console import Console  # noqa: PLC0415
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
         columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns) as bar:
+        with Progress(*columns, console=Console(file=styled_output())) as bar:
             task = bar.add_task(what, total=total)
             yield lambda done: bar.update(task, completed=done)
 

@@ -38,6 +38,7 @@ class FileFacts(msgspec.Struct, frozen=True):
     file_system: str
     on_network: bool
     mode: int
+    folder_mode: int
     problem: str
     """What SQLite finds wrong with the structure of the file; empty if it is sound."""
 
@@ -98,6 +99,7 @@ def file_facts(connection: sqlite3.Connection, path: Path) -> FileFacts:
         file_system=kind,
         on_network=is_network(kind),
         mode=real.stat().st_mode & 0o777,
+        folder_mode=real.parent.stat().st_mode & 0o7777,
         problem="" if check == "ok" else str(check),
     )
 

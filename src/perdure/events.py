@@ -131,6 +131,15 @@ class RunStarted(Event, frozen=True):
     """The run this one was forked from, or goes on from."""
     in_trace: bool = False
     """Whether the run is told in the trace of whoever started it, and not in one of its own."""
+    origin_trace: str = ""
+    """The W3C traceparent of whoever started the origin, if that is told in its trace."""
+    sampled: bool | None = None
+    """Whether telemetry takes the run, decided when it was started; None if nobody has decided."""
+
+    @property
+    def outer_trace(self) -> str:
+        """The W3C traceparent of the trace that the run is told in, or an empty text if it has one of its own."""
+        return self.trace if self.in_trace else ""
 
 
 class SegmentStarted(Event, frozen=True):
@@ -146,6 +155,8 @@ class SegmentStarted(Event, frozen=True):
     """By what others on its host can tell whether the worker's process still lives; empty if that can't be told."""
     before: Before = ""
     """What had become of the process that drove the run before, where it left tasks in flight."""
+    is_told: bool = False
+    """Whether telemetry is told of it as it goes, so that nobody has to tell of it later."""
 
 
 WAITS = "waiting"

@@ -114,7 +114,10 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "tags": "tags",
         "child": "in_trace",
     },
-    Graph.run: {**RUN, "store": PASSED, "executors": PASSED, "until": PASSED, "redact": PASSED, "encryption": PASSED},
+    Graph.run: {
+        **RUN,
+        **dict.fromkeys(("store", "executors", "until", "redact", "encryption", "telemetry"), PASSED),
+    },
     Retry.__init__: {
         name: name
         for name in (

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 import msgspec
 
 from perdure.codec.codec import Blobs, encoded_events
 from perdure.engine.clock import Clock
-from perdure.engine.observing import Observed
+from perdure.engine.observing import UNOBSERVED, Observed
 from perdure.errors import StoreError
 from perdure.events import AnyEvent, Durability
 from perdure.store.chain import chained
@@ -54,14 +53,6 @@ class Beside(msgspec.Struct, frozen=True):
 NOTHING = Beside()
 
 
-Publish: TypeAlias = Callable[[str, Sequence[Row]], None]
-"""A function that is told of the rows of a run that have become durable."""
-
-
-def _to_nobody(run_id: str, rows: Sequence[Row]) -> None:
-    """Tell nobody."""
-
-
 class Journal:
     """Writes the events of one run under one lease.
 
@@ -69,7 +60,7 @@ class Journal:
         epoch: that of the lease.
         fingerprint: of the graph that the run goes on with, where that isn't the one it was driven with before.
         position: where the log stands.
-        publish: what tells others of rows that are durable.
+        observed: who is told of what was committed.
     """
 
     def __init__(
@@ -81,11 +72,9 @@ class Journal:
         clock: Clock,
         blobs: Blobs,
         durability: Durability,
-        publish: Publish = _to_nobody,
-        observed: Observed | None = None,
+        observed: Observed = UNOBSERVED,
     ) -> None:
         self._store = store
-        self.publish = publish
         self._run_id = run_id
         self.epoch = epoch
         self.fingerprint: str | None = None
@@ -99,7 +88,6 @@ class Journal:
         self._failed: StoreError | None = None
         self.observed = observed
         self._sealing = sealing_of(store)
-        self._untold: deque[tuple[Sequence[AnyEvent], int, int]] = deque()
 
     def rows(self, events: Sequence[AnyEvent]) -> tuple[Row, ...]:
         """Return the rows for a commit, and count the position on.
@@ -155,12 +143,8 @@ class Journal:
         if self._durability == "sync":
             began = self._clock.monotonic()
             await self._store.append(append)
-            self.publish(self._run_id, rows)
-            if self.observed is not None:
-                self.observed.committed(events, after + 1, rows[0].ts, self._clock.monotonic() - began)
+            self.observed.committed(rows, self._clock.monotonic() - began)
             return
-        if self.observed is not None:
-            self._untold.append((events, after + 1, rows[0].ts))
         self._backlog.append(append)
         self._backlog_events += len(events)
         if self._durability == "async" and (self._writing is None or self._writing.done()):
@@ -192,8 +176,7 @@ class Journal:
             waiting = list(self._backlog)
             self._backlog.clear()
             self._backlog_events = 0
-            began, untold = self._clock.monotonic(), list(self._untold)
-            self._untold.clear()
+            began = self._clock.monotonic()
             blobs: dict[str, bytes] = {}
             for append in waiting:
                 blobs.update(append.blobs)
@@ -218,13 +201,7 @@ class Journal:
             except StoreError as error:
                 self._failed = error
             else:
-                self.publish(self._run_id, rows)
-                self._tell(untold, self._clock.monotonic() - began)
-
-    def _tell(self, untold: Sequence[tuple[Sequence[AnyEvent], int, int]], took_s: float) -> None:
-        for events, first, ts in untold:
-            assert self.observed is not None
-            self.observed.committed(events, first, ts, took_s)
+                self.observed.committed(rows, self._clock.monotonic() - began)
 
 
 def _stays(task: str, opened_in: Append, appends: Sequence[Append]) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -21,6 +21,9 @@ from perdure.engine.context import current_attempt
 from perdure.events import AnyEvent, NodeFailed
 from perdure.kernel.describe import describe
 from perdure.kernel.run import Run
+
+if TYPE_CHECKING:
+    from perdure.engine.observing import Observed
 
 
 def get_logger(name: str) -> Any:
@@ -59,11 +62,12 @@ def log_exception(log: Any, event: str, error: BaseException, redaction: Redacti
     log.error(event, error=f"{info.type}: {info.message}", traceback=info.traceback, **about)
 
 
-def log_failures(log: Any, run: Run, events: Sequence[AnyEvent]) -> None:
-    """Log the attempts that have failed, and what follows from that."""
+def log_failures(log: Any, run: Run, events: Sequence[AnyEvent], observed: Observed) -> None:
+    """Log the attempts that have failed, and what follows from that, as though from inside of them."""
     for event in events:
         if type(event) is NodeFailed:
             task = run.tasks.get(event.task)
+            entered = observed.enter(task.id, task.attempt) if task is not None and observed.surrounds else None
             log.info(
                 "attempt failed",
                 run=run.run_id,
@@ -74,3 +78,4 @@ def log_failures(log: Any, run: Run, events: Sequence[AnyEvent]) -> None:
                 outcome=event.outcome,
                 retry_at=event.retry_at,
             )
+            observed.leave(entered)

@@ -43,10 +43,8 @@ async def rebuilt(
         await worker.store.save_plan(graph.fingerprint, graph.name, graph.plan.encoded())
     run = new_run(graph, info.run_id, values)
     position = await rebuild(worker.store, info, run, values.blobs)
-    observed = None
-    if worker.observing is not None:
-        await worker.observing.recall(worker.store, info)
-        observed = worker.observing.run(info.run_id, graph.plan, info.epoch)
+    publish = worker.publisher.publish
+    observed = await worker.observing.run_in(worker.store, info.run_id, graph.plan, info.epoch, publish)
     journal = Journal(
         worker.store,
         info.run_id,
@@ -55,7 +53,6 @@ async def rebuilt(
         worker.clock,
         values.blobs,
         run.durability,
-        worker.publisher.publish,
         observed,
     )
     journal.fingerprint = graph.fingerprint if has_changed else None

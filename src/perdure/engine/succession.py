@@ -14,7 +14,8 @@ import msgspec
 
 from perdure.codec.codec import Blobs, blob_digest, resolved
 from perdure.engine.clock import Clock
-from perdure.engine.journal import Journal, Position, Publish
+from perdure.engine.journal import Journal, Position
+from perdure.engine.observing import Publish
 from perdure.errors import StoreCorrupt
 from perdure.events import RunContinued, RunStarted, Value, decode_events
 from perdure.kernel.conclude import Successor
@@ -45,6 +46,7 @@ async def create_successor(
         max_steps=run.max_steps if run.max_steps != run.plan.max_steps else None,
         deadline=None,
         origin=run.run_id,
+        origin_trace=first.outer_trace,
     )
     epoch = await store.next_epoch()
     position = Position(0, chain_start(successor, started.graph), 0)

@@ -86,7 +86,7 @@ class Worker:
         lease_s: float = LEASE_S,
         max_runs: int = MAX_RUNS,
         on_event: Sequence[OnEvent] = (),
-        observing: Observing | None = None,
+        observing: Observing,
         redaction: Redaction | None = None,
     ) -> None:
         self.store = store
@@ -209,7 +209,9 @@ class Worker:
 
     def segment(self, graph: Graph[Any, Any, Any, Any], by: str = "", reason: str = "") -> SegmentStarted:
         """Return the event that says that this worker begins to drive a run."""
-        return SegmentStarted(self._name, __version__, graph.fingerprint, by, reason, self._process)
+        return SegmentStarted(
+            self._name, __version__, graph.fingerprint, by, reason, self._process, is_told=self.observing.tells
+        )
 
     def drive(
         self,
@@ -245,8 +247,7 @@ class Worker:
             if driven.begin():
                 await driven.driver.drive()
         except Fenced as error:
-            if self.observing is not None:
-                self.observing.lease_lost(mine.graph.name)
+            self.observing.lease_lost(mine.graph.name)
             self._log.warning("another worker drives the run now", error=str(error), **about)
         except Exception as error:
             # Its lease is left to run out: who took it at once would only fail at once, again and again.
@@ -292,8 +293,7 @@ class Worker:
         """Stop driving a run whose lease is lost, without another word into its log."""
         driven = self.driven.get(run_id)
         if driven is not None:
-            if self.observing is not None:
-                self.observing.lease_lost(driven.driver.run.plan.name)
+            self.observing.lease_lost(driven.driver.run.plan.name)
             driven.lose()
 
     # --- taking runs over ---

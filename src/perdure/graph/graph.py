@@ -28,6 +28,7 @@ from perdure.graph.version_order import checked_version
 if TYPE_CHECKING:
     from perdure.codec.redaction import Redact
     from perdure.engine.graph_run import GraphRun
+    from perdure.engine.observing import Observer
     from perdure.engine.waiting import Waiting
     from perdure.store.encryption import Encryption
     from perdure.store.port import Store
@@ -156,6 +157,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         executors: Mapping[str, Pool] | None = None,
         redact: Redact | None = None,
         encryption: Encryption | None = None,
+        telemetry: Observer | None = None,
         until: Literal["end"] = "end",
     ) -> OutputT_co: ...
 
@@ -172,6 +174,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         executors: Mapping[str, Pool] | None = None,
         redact: Redact | None = None,
         encryption: Encryption | None = None,
+        telemetry: Observer | None = None,
         until: Literal["waiting"],
     ) -> Sequence[Waiting]: ...
 
@@ -187,6 +190,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         executors: Mapping[str, Pool] | None = None,
         redact: Redact | None = None,
         encryption: Encryption | None = None,
+        telemetry: Observer | None = None,
         until: Until = "end",
     ) -> Any:
         """Run the graph to its end and return its output.
@@ -205,6 +209,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             executors: where plain functions run that name one.
             redact: with a store, what keeps parts of values out of it; as for :meth:`Engine.open`.
             encryption: with a store, what values are encrypted with there; as for :meth:`Engine.open`.
+            telemetry: who is told of the run, as a :class:`perdure.telemetry.Telemetry`.
             until: ``"waiting"`` returns as soon as all that is left to do is to wait, with the list of what the run waits
                 for; an empty list says that it is over.
 
@@ -227,6 +232,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             executors=executors,
             redact=redact,
             encryption=encryption,
+            telemetry=telemetry,
             until=until,
         )
 
@@ -241,6 +247,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         durability: Durability = "sync",
         redact: Redact | None = None,
         encryption: Encryption | None = None,
+        telemetry: Observer | None = None,
     ) -> OutputT_co:
         """Run the graph from code that isn't async; otherwise as :meth:`run`.
 
@@ -250,18 +257,18 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(
-                self.run(
-                    state=state,
-                    deps=deps,
-                    inputs=inputs,
-                    store=store,
-                    run_id=run_id,
-                    durability=durability,
-                    redact=redact,
-                    encryption=encryption,
-                )
+            run = self.run(
+                state=state,
+                deps=deps,
+                inputs=inputs,
+                store=store,
+                run_id=run_id,
+                durability=durability,
+                redact=redact,
+                encryption=encryption,
+                telemetry=telemetry,
             )
+            return asyncio.run(run)
         raise GraphRuntimeError("an event loop is running in this thread: write `await graph.run(…)` instead")
 
     def iter(
@@ -276,6 +283,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         executors: Mapping[str, Pool] | None = None,
         redact: Redact | None = None,
         encryption: Encryption | None = None,
+        telemetry: Observer | None = None,
     ) -> AbstractAsyncContextManager[GraphRun[StateT_contra, DepsT_contra, OutputT_co]]:
         """Step through a run: ``async with graph.iter(…) as run``, and ``async for item in run``.
 
@@ -294,6 +302,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             executors: where plain functions run that name one.
             redact: with a store, what keeps parts of values out of it; as for :meth:`Engine.open`.
             encryption: with a store, what values are encrypted with there; as for :meth:`Engine.open`.
+            telemetry: who is told of the run, as a :class:`perdure.telemetry.Telemetry`.
 
         Raises:
             RunConflict: the id is taken by a run of another graph or with other inputs, or by one that is driven already.
@@ -312,6 +321,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             executors=executors,
             redact=redact,
             encryption=encryption,
+            telemetry=telemetry,
         )
 
     def render(self, *, title: str | None = None, direction: Direction | None = None) -> str:

@@ -17,6 +17,7 @@ from perdure.events import Durability
 
 if TYPE_CHECKING:
     from perdure.codec.redaction import Redact
+    from perdure.engine.observing import Observer
     from perdure.graph.graph import Graph
     from perdure.store.encryption import Encryption
     from perdure.store.port import Store
@@ -43,6 +44,7 @@ class Runtime(Protocol):
         executors: Mapping[str, Pool] | None,
         redact: Redact | None,
         encryption: Encryption | None,
+        telemetry: Observer | None,
         until: Until,
     ) -> Any:
         """Run a graph to its end and return its output."""
@@ -62,6 +64,7 @@ class Runtime(Protocol):
         executors: Mapping[str, Pool] | None,
         redact: Redact | None,
         encryption: Encryption | None,
+        telemetry: Observer | None,
     ) -> AbstractAsyncContextManager[Any]:
         """Step through a run of a graph."""
         ...

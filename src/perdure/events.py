@@ -119,6 +119,8 @@ class RunStarted(Event, frozen=True):
     """The run this one was forked from, or goes on from."""
     in_trace: bool = False
     """Whether the run is told in the trace of whoever started it, and not in one of its own."""
+    reason: str = ""
+    """Why it was forked, if it was."""
 
 
 class SegmentStarted(Event, frozen=True):

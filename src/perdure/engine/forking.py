@@ -51,6 +51,7 @@ class Forking(msgspec.Struct, frozen=True):
         outputs: for tasks, by id, what they give out instead.
         new_run_id: the id of the new run.
         by: who forks it.
+        reason: why.
         drive: whether this worker drives it.
     """
 
@@ -60,6 +61,7 @@ class Forking(msgspec.Struct, frozen=True):
     outputs: Mapping[str, Any]
     new_run_id: str
     by: str
+    reason: str = ""
     drive: bool = False
 
 
@@ -123,6 +125,8 @@ async def fork(worker: Worker, forking: Forking) -> RunInfo:
         update=RunUpdate(run.status.value),
         blobs=blobs,
         opened=first_waits(run, events, rows[0].ts),
+        tags=started.tags,
+        origin=forking.run_id,
     )
     return _created(*await worker.store.create(new))
 
@@ -154,6 +158,7 @@ async def _with_inputs(worker: Worker, forking: Forking) -> RunInfo:
         state=values.state(started.state),
         deps=worker.deps_of(mine.graph),
         by=forking.by,
+        reason=forking.reason,
         durability=started.durability,
         tags=started.tags,
         origin=info.run_id,
@@ -228,7 +233,7 @@ def _started(first: RunStarted, history: list[AnyEvent], forking: Forking) -> Ru
         if isinstance(event, RunRetried) and event.max_steps is not None:
             max_steps = event.max_steps
     return msgspec.structs.replace(
-        first, by=forking.by, origin=forking.run_id, max_steps=max_steps, deadline=None, trace=""
+        first, by=forking.by, reason=forking.reason, origin=forking.run_id, max_steps=max_steps, deadline=None, trace=""
     )
 
 

@@ -44,6 +44,8 @@ class Starting(msgspec.Struct, frozen=True):
     tags: dict[str, str] = {}
     is_given: bool = False
     """Whether the dependencies are this run's own."""
+    reason: str = ""
+    """Why it was forked, if it was."""
     origin: str = ""
     """The run it was forked from, or goes on from."""
     is_driven: bool = True
@@ -83,6 +85,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         origin=starting.origin,
         trace=starting.trace,
         in_trace=starting.in_trace,
+        reason=starting.reason,
     )
     run_id, is_driven = starting.run_id, starting.is_driven and worker.drives
     run, decision, is_ahead = _first_decision(worker, mine, starting, values, started)
@@ -114,6 +117,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         lease_until=worker.leases.until() if is_driven else 0,
         opened=first_waits(run, decision.events, rows[0].ts),
         tags=starting.tags,
+        origin=starting.origin,
     )
     began = worker.clock.monotonic()
     info, created = await worker.store.create(new)

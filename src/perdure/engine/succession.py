@@ -42,6 +42,7 @@ async def create_successor(store: Store, run: Run, continued: RunContinued, blob
         max_steps=run.max_steps if run.max_steps != run.plan.max_steps else None,
         deadline=None,
         origin=run.run_id,
+        reason="",
     )
     epoch = await store.next_epoch()
     position = Position(0, chain_start(successor, started.graph), 0)
@@ -56,6 +57,7 @@ async def create_successor(store: Store, run: Run, continued: RunContinued, blob
         rows=rows,
         update=RunUpdate("PENDING"),
         blobs=large,
+        tags=started.tags,
     )
     _, created = await store.create(new)
     is_ours = created or (await _beginning(store, successor)).origin == run.run_id

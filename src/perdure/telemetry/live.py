@@ -257,7 +257,8 @@ class _Teller:
         self._is_closed = True
         if late:
             self._log.warning(
-                "spans are left untold; `perdure export RUN` gives them out", events=self._put - self._taken
+                "spans are left untold; `perdure export RUN --format otlp` gives them out",
+                events=self._put - self._taken,
             )
 
     # --- in the thread ---
@@ -282,7 +283,7 @@ class _Teller:
             function(*arguments)
         except (Exception, CancelledError):
             self._projections.pop(run_id, None)
-            self._log.exception("a run can't be told on; `perdure export RUN` tells it", run=run_id)
+            self._log.exception("a run can't be told on; `perdure export RUN --format otlp` tells it", run=run_id)
 
     def _flushed(self) -> None:
         if self._flush is not None:

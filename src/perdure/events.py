@@ -135,6 +135,8 @@ class RunStarted(Event, frozen=True):
     """The W3C traceparent of whoever started the origin, if that is told in its trace."""
     sampled: bool | None = None
     """Whether telemetry takes the run, decided when it was started; None if nobody has decided."""
+    reason: str = ""
+    """Why it was forked, if it was."""
 
     @property
     def outer_trace(self) -> str:

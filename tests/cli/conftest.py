@@ -24,6 +24,10 @@ class Outcome(NamedTuple):
     def data(self) -> Any:
         return json.loads(self.out)
 
+    @property
+    def lines(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
 
 Perdure = Callable[..., Outcome]
 

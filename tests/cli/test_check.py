@@ -10,7 +10,7 @@ def test_runs_of_the_same_graph_are_told_so(perdure, db) -> None:
     code, out, _ = perdure("check", "--app", "orders:graph", "--db", db)
     assert code == 0
     assert "same" in out
-    assert perdure("check", "--app", "orders:graph", "--db", db, "--json").data == [
+    assert perdure("check", "--app", "orders:graph", "--db", db, "--json").lines == [
         {"run_id": "left", "graph": "orders", "status": "RUNNING", "verdict": "same", "reason": None}
     ]
 

@@ -29,7 +29,7 @@ def age(db, run_id: str) -> None:
 
 
 def ids(perdure, db) -> set[str]:
-    return {run["run_id"] for run in perdure("runs", "--db", db, "--json").data}
+    return {run["run_id"] for run in perdure("runs", "--db", db, "--json").lines}
 
 
 def test_old_runs_in_a_status_are_pruned_and_others_stay(perdure, db) -> None:
@@ -57,25 +57,25 @@ def test_a_backup_holds_what_the_database_holds(perdure, db, tmp_path) -> None:
     assert "overwrites nothing" in err
 
 
-@pytest.mark.parametrize("run_id", ["good", "bad", "left"])
-def test_an_exported_run_is_shown_elsewhere_without_its_code(perdure, db, tmp_path, run_id) -> None:
+@pytest.mark.parametrize(("run_id", "status"), [("good", "COMPLETED"), ("bad", "FAILED"), ("left", "PAUSED")])
+def test_an_exported_run_is_shown_elsewhere_without_its_code(perdure, db, tmp_path, run_id, status) -> None:
     file, elsewhere = tmp_path / "run.jsonl", tmp_path / "elsewhere.db"
-    assert perdure("export-run", run_id, file, "--db", db).code == 0
-    assert perdure("import-run", file, "--db", elsewhere)[:2] == (0, f"{run_id}\n")
+    assert perdure("export", run_id, "-o", file, "--db", db).code == 0
+    assert perdure("import", file, "--db", elsewhere)[:2] == (0, f"{run_id} {status}\n")
     assert perdure("verify", "--db", elsewhere).code == 0
     here, there = (perdure("show", run_id, "--db", place, "--json").data for place in (db, elsewhere))
     for volatile in ("owner", "status", "error"):
         here.pop(volatile, None)
         there.pop(volatile, None)
     assert there == here
-    assert perdure("import-run", file, "--db", elsewhere).code == 5
+    assert perdure("import", file, "--db", elsewhere).code == 5
 
 
 def test_an_unfinished_run_that_was_imported_goes_on_when_it_is_resumed(perdure, db, tmp_path, monkeypatch) -> None:
     file, elsewhere = tmp_path / "run.jsonl", tmp_path / "elsewhere.db"
-    perdure("export-run", "left", file, "--db", db)
-    perdure("import-run", file, "--db", elsewhere)
-    assert perdure("runs", "--db", elsewhere, "--json").data[0]["status"] == "PAUSED"
+    perdure("export", "left", "-o", file, "--db", db)
+    perdure("import", file, "--db", elsewhere)
+    assert perdure("runs", "--db", elsewhere, "--json").lines[0]["status"] == "PAUSED"
     monkeypatch.setenv("ORDERS_GO_ON", "1")
     assert perdure("resume", "left", "--app", "orders:graph", "--db", elsewhere)[:2] == (0, "5\n")
 
@@ -83,8 +83,8 @@ def test_an_unfinished_run_that_was_imported_goes_on_when_it_is_resumed(perdure,
 def test_a_file_that_is_no_export_is_refused(perdure, db, tmp_path) -> None:
     file = tmp_path / "no.jsonl"
     file.write_text("hello\n")
-    assert perdure("import-run", file, "--db", db).code == 6
-    assert perdure("export-run", "nobody", tmp_path / "x.jsonl", "--db", db).code == 4
+    assert perdure("import", file, "--db", db).code == 6
+    assert perdure("export", "nobody", "-o", tmp_path / "x.jsonl", "--db", db).code == 4
     assert not (tmp_path / "x.jsonl").exists()
 
 

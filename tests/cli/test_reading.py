@@ -18,7 +18,7 @@ def test_runs_are_listed_newest_first(perdure, db) -> None:
     code, out, _ = perdure("runs", "--db", db)
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()] == ["RUN", "left", "bad", "good"]
-    listed = perdure("runs", "--db", db, "--json").data
+    listed = perdure("runs", "--db", db, "--json").lines
     assert [(entry["run_id"], entry["status"]) for entry in listed] == [
         ("left", "RUNNING"),
         ("bad", "FAILED"),
@@ -27,21 +27,21 @@ def test_runs_are_listed_newest_first(perdure, db) -> None:
 
 
 def test_runs_can_be_chosen(perdure, db) -> None:
-    assert [entry["run_id"] for entry in perdure("runs", "--db", db, "--status", "failed", "--json").data] == ["bad"]
-    assert len(perdure("runs", "--db", db, "--limit", "2", "--json").data) == 2
-    assert perdure("runs", "--db", db, "--graph", "other").out == "no runs\n"
-    assert perdure("runs", "--db", db, "--graph", "other", "--json").data == []
+    assert [entry["run_id"] for entry in perdure("runs", "--db", db, "--status", "failed", "--json").lines] == ["bad"]
+    assert len(perdure("runs", "--db", db, "--limit", "2", "--json").lines) == 2
+    assert perdure("runs", "--db", db, "--graph", "other")[1:] == ("", "no runs\n")
+    assert perdure("runs", "--db", db, "--graph", "other", "--json").lines == []
 
 
 def test_runs_are_chosen_by_tag_and_time(perdure, db) -> None:
     def chosen(*options: str) -> list[str]:
-        return [entry["run_id"] for entry in perdure("runs", "--db", db, "--json", *options).data]
+        return [entry["run_id"] for entry in perdure("runs", "--db", db, "--json", *options).lines]
 
     assert chosen("--tag", "team=a b") == chosen("--tag", "team=a b", "--tag", "size=1") == ["good"]
     assert chosen("--tag", "team=a") == chosen("--tag", "team=a b", "--tag", "size=2") == []
     assert chosen("--since", "1h") == chosen("--before", "2999-01-01") == ["left", "bad", "good"]
     assert chosen("--since", "2999-01-01") == chosen("--before", "1h") == []
-    assert perdure("runs", "--db", db, "--json", "--tag", "size=1").data[0]["tags"] == {"team": "a b", "size": "1"}
+    assert perdure("runs", "--db", db, "--json", "--tag", "size=1").lines[0]["tags"] == {"team": "a b", "size": "1"}
     assert perdure("runs", "--db", db, "--tag", "team").code == 2
 
 
@@ -103,7 +103,7 @@ def test_a_run_is_explained_to_people_and_to_programs(perdure, db) -> None:
 
 def test_history_has_a_line_for_each_event(perdure, db) -> None:
     lines = perdure("history", "good", "--db", db).out.splitlines()
-    events = perdure("history", "good", "--db", db, "--json").data
+    events = perdure("history", "good", "--db", db, "--json").lines
     assert len(lines) == len(events) == perdure("show", "good", "--db", db, "--json").data["events"]
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     assert "orders[0]/ship" in "\n".join(lines)
@@ -112,13 +112,13 @@ def test_history_has_a_line_for_each_event(perdure, db) -> None:
         "total ← orders[0]/ship",
         "total ← orders[1]/ship",
     ]
-    assert perdure("history", "good", "--db", db, "--from", "5", "--json").data == events[4:]
-    assert perdure("history", "good", "--db", db, "--kind", "RunPaused", "--json").data == []
+    assert perdure("history", "good", "--db", db, "--from", "5", "--json").lines == events[4:]
+    assert perdure("history", "good", "--db", db, "--kind", "RunPaused", "--json").lines == []
 
 
 def test_events_are_chosen_by_place_and_time(perdure, db) -> None:
     def kinds(*options: str) -> list[str]:
-        return [event["kind"] for event in perdure("history", "good", "--db", db, "--json", *options).data]
+        return [event["kind"] for event in perdure("history", "good", "--db", db, "--json", *options).lines]
 
     assert kinds("--task", "orders[1]/ship") == ["NodeStarted", "NodeCompleted", "ReducerUpdated"]
     assert kinds("--node", "total", "--from", "2") == ["ReducerUpdated", "ReducerUpdated", "JoinClosed"]
@@ -131,7 +131,7 @@ def test_events_are_chosen_by_place_and_time(perdure, db) -> None:
 
 
 def test_the_state_is_shown_as_it_was(perdure, db) -> None:
-    events = perdure("history", "good", "--db", db, "--json", "--node", "ship", "--kind", "NodeCompleted").data
+    events = perdure("history", "good", "--db", db, "--json", "--node", "ship", "--kind", "NodeCompleted").lines
     assert [perdure("state", "good", "--at", str(event["seq"]), "--db", db).data["shipped"] for event in events] == [
         1,
         2,
@@ -198,7 +198,7 @@ def test_damage_is_found_and_placed(perdure, db) -> None:
 def test_an_unknown_run_is_not_found(perdure, db, command) -> None:
     code, out, err = perdure(command, "nope", "--db", db)
     assert code == 4
-    assert (out, err) == ("", f"perdure: {db} holds no run 'nope'\n")
+    assert (out, err) == ("", f"perdure: {db} holds no run 'nope'. `perdure runs` lists those there are\n")
 
 
 @pytest.mark.parametrize("command", [["runs"], ["show", "x"], ["history", "x"], ["verify"]])

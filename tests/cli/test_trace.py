@@ -20,7 +20,7 @@ def test_a_run_is_shown_as_a_tree_of_its_spans(perdure, db) -> None:
 
 
 def test_what_is_under_way_is_shown_as_unfinished(perdure, db) -> None:
-    spans = perdure("trace", "left", "--db", db, "--json").data
+    spans = perdure("trace", "left", "--db", db, "--json").lines
     there = {span["span_id"] for span in spans}
     assert all(span["parent_id"] in there for span in spans if span["parent_id"])
     assert {span["attributes"].get("perdure.outcome") for span in spans if span["kind"] == "batch"} >= {"unfinished"}
@@ -36,13 +36,13 @@ def test_a_failed_step_is_shown_with_its_error(perdure, db) -> None:
 
 
 def test_each_segment_can_be_a_trace(perdure, db) -> None:
-    spans = perdure("trace", "good", "--db", db, "--scope", "segment", "--json").data
+    spans = perdure("trace", "good", "--db", db, "--scope", "segment", "--json").lines
     assert {span["kind"] for span in spans if span["parent_id"] is None} == {"start"}
 
 
 def test_otlp_json_holds_every_span_with_hex_ids_and_nanoseconds(perdure, db) -> None:
-    spans = perdure("trace", "good", "--db", db, "--json").data
-    data = json.loads(perdure("export", "good", "--db", db, "--service", "shop").out)
+    spans = perdure("trace", "good", "--db", db, "--json").lines
+    data = json.loads(perdure("export", "good", "--format", "otlp", "--db", db, "--service", "shop").out)
     (resource,) = data["resourceSpans"]
     assert resource["resource"]["attributes"] == [{"key": "service.name", "value": {"stringValue": "shop"}}]
     (scoped,) = resource["scopeSpans"]

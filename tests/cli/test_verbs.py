@@ -57,7 +57,7 @@ def test_a_run_is_forked_without_its_graph_and_goes_on_with_it(perdure, db, monk
 
 
 def test_another_output_or_input_is_given_as_json(perdure, db) -> None:
-    shipped = perdure("history", "good", "--kind", "NodeStarted", "--db", db, "--json").data
+    shipped = perdure("history", "good", "--kind", "NodeStarted", "--db", db, "--json").lines
     task = next(event["task"] for event in (entry.get("event", entry) for entry in shipped) if "task" in event)
     out = perdure(
         "fork", "good", "--output", f"{task}=40", "--new-id", "dear", "--app", "orders:graph", "--db", db, "--json"

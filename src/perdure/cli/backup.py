@@ -18,7 +18,8 @@ def command(file: Path, db: Path) -> None:
     Never copy the files themselves: what is in the -wal file would be missing, or torn. FILE must not exist.
 
     \b
-    perdure backup /backups/runs-monday.db --db runs.db
+    Examples:
+      perdure backup /backups/runs-monday.db --db runs.db
     """
     awaited(_backed_up(db, file))
     click.echo(f"{file}: {file.stat().st_size} bytes", err=True)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from perdure.cli.database import awaited, check_exists, db_option, json_option
+from perdure.cli.database import awaited, check_exists, db_option, json_lines_option
 from perdure.cli.exits import Exit
-from perdure.cli.output import print_json, print_table
+from perdure.cli.output import print_json_lines, print_table
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
@@ -23,7 +23,7 @@ PAGE = 1 << 31
 @click.command("check")
 @click.option("--app", required=True, metavar="MODULE:ATTR", help="The graphs, as `perdure worker` takes them.")
 @db_option
-@json_option
+@json_lines_option
 @click.pass_context
 def command(ctx: click.Context, app: str, db: Path, as_json: bool) -> None:
     r"""Say which unfinished runs go on with the present graph.
@@ -32,30 +32,30 @@ def command(ctx: click.Context, app: str, db: Path, as_json: bool) -> None:
     aside, and why. Nothing is changed. Exits with 1 if any is stalled, so that a deploy can be stopped.
 
     \b
-    perdure check --app orders.flow:graph --db runs.db
+    Examples:
+      perdure check --app orders.flow:graph --db runs.db
+      perdure check --app orders.flow:make_graphs --json
     """
     from perdure.cli.application import engine_of  # noqa: PLC0415
 
     check_exists(db)
     found = awaited(_checked(engine_of(app, db, drive=False)))
     if as_json:
-        print_json(
-            [
-                {
-                    "run_id": fit.run_id,
-                    "graph": info.graph,
-                    "status": info.status,
-                    "verdict": fit.verdict,
-                    "reason": fit.reason or None,
-                }
-                for info, fit in found
-            ]
+        print_json_lines(
+            {
+                "run_id": fit.run_id,
+                "graph": info.graph,
+                "status": info.status,
+                "verdict": fit.verdict,
+                "reason": fit.reason or None,
+            }
+            for info, fit in found
         )
     elif found:
         rows = [(fit.run_id, info.graph, info.status, fit.verdict, fit.reason) for info, fit in found]
         print_table(("RUN", "GRAPH", "STATUS", "VERDICT", "REASON"), rows)
     else:
-        click.echo("no unfinished runs")
+        click.echo("no unfinished runs", err=True)
     ctx.exit(Exit.FAILED if any(fit.verdict == "stalled" for _, fit in found) else Exit.OK)
 
 

@@ -27,12 +27,16 @@ db_option: Callable[[Any], Any] = click.option(
     type=click.Path(path_type=Path),
     default=DEFAULT,
     envvar="PERDURE_DB",
+    is_eager=True,  # what is completed and looked up for other arguments comes from there
     show_default=True,
     show_envvar=True,
     metavar="FILE",
     help="The database.",
 )
 json_option: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_lines_option: Callable[[Any], Any] = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, an object a line."
+)
 
 
 class NoDatabase(click.ClickException):
@@ -40,24 +44,24 @@ class NoDatabase(click.ClickException):
 
     exit_code = Exit.NOT_FOUND
 
-    def show(self, file: Any = None) -> None:
-        """Print the error, as all others are."""
-        click.echo(f"perdure: {self.message}", err=True)
-
 
 @asynccontextmanager
-async def opened(db: Path) -> AsyncIterator[SQLiteStore]:
+async def opened(db: Path, *, to_write: bool = False) -> AsyncIterator[SQLiteStore]:
     """Open a database that is there.
 
+    Args:
+        db: the file.
+        to_write: whether it may be changed; else whoever may read it will do, and its schema stays as it is.
+
     Raises:
-        NoDatabase: it isn't.
+        NoDatabase: it isn't there.
         StoreError: it can't be used.
     """
     from perdure.store.encryption import sealed_store  # noqa: PLC0415
     from perdure.store.sqlite.store import SQLiteStore  # noqa: PLC0415  (only when a command runs)
 
     check_exists(db)
-    store, encryption = SQLiteStore(db), encryption_given()
+    store, encryption = SQLiteStore(db, read_only=not to_write), encryption_given()
     await store.open()
     try:
         yield store if encryption is None else cast("SQLiteStore", sealed_store(store, encryption))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perdure.cli.arguments import RunId
 from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import clipped, duration, print_heading, print_json, print_table
 
@@ -21,14 +22,19 @@ SLOWEST = 5
 
 
 @click.command("diff")
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", type=RunId())
+@click.argument("b", type=RunId())
 @db_option
 @json_option
 def command(a: str, b: str, db: Path, as_json: bool) -> None:
-    """Print in what runs A and B differ: tasks that only one has, outputs, decisions, attempts, and durations.
+    r"""Print in what runs A and B differ: tasks that only one has, outputs, decisions, attempts, and durations.
 
     Tasks are aligned by their ids, which are the same in all runs of the same graph. No code of the graph is imported.
+
+    \b
+    Examples:
+      perdure diff order-17 order-18
+      perdure diff order-17 order-17-again --json | jq .differing
     """
     difference = awaited(_diff(db, a, b))
     if as_json:

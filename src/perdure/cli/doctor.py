@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from perdure.cli.database import awaited, db_option, json_option, opened
+from perdure.cli.database import awaited, db_option, json_lines_option, opened
 from perdure.cli.exits import Exit
-from perdure.cli.output import duration, print_json
+from perdure.cli.output import duration, print_json_lines
 
 if TYPE_CHECKING:
     from perdure.store.port import RunInfo
@@ -34,7 +34,7 @@ class Finding(NamedTuple):
 
 @click.command("doctor")
 @db_option
-@json_option
+@json_lines_option
 @click.pass_context
 def command(ctx: click.Context, db: Path, as_json: bool) -> None:
     r"""Look for what may be wrong: SQLite, the file, the disk, permissions, and runs that stand still.
@@ -42,11 +42,13 @@ def command(ctx: click.Context, db: Path, as_json: bool) -> None:
     Exits with 1 if there is a problem. What the logs hold is checked by `perdure verify`.
 
     \b
-    perdure doctor --db runs.db
+    Examples:
+      perdure doctor --db runs.db
+      perdure doctor --json | jq 'select(.verdict != "ok")'
     """
     findings = awaited(_examined(db))
     if as_json:
-        print_json([finding._asdict() for finding in findings])
+        print_json_lines(finding._asdict() for finding in findings)
     else:
         for finding in findings:
             click.echo(f"{finding.verdict:<8} {finding.about:<12} {finding.text}")

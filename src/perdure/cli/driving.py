@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -17,6 +17,8 @@ from perdure.errors import PerdureError
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
     from perdure.engine.handle import RunHandle
+
+T = TypeVar("T")
 
 app_option: Callable[[Any], Any] = click.option(
     "--app",
@@ -55,16 +57,33 @@ async def _driven(engine: Engine, begin: Callable[[Engine], Awaitable[RunHandle[
         return handle.run_id, await handle.result()
 
 
-def without_graph(db: Path, do: Callable[[Engine], Awaitable[Any]]) -> Any:
-    """Do something with an engine that knows no graph."""
-    from perdure.engine.engine import Engine  # noqa: PLC0415
+def with_engine(db: Path, app: str | None, do: Callable[[Engine], Awaitable[T]], **options: Any) -> T:
+    """Do something with an engine that knows the graphs of an application, or none, and recovers nothing by itself.
 
-    async def doing() -> Any:
-        async with Engine.open(db, recover=False, encryption=encryption_given()) as engine:
+    Raises:
+        NoDatabase: there is no database.
+        StoreError: it can't be used.
+    """
+    check_exists(db)
+    if app is not None:
+        from perdure.cli.application import engine_of  # noqa: PLC0415
+
+        engine = engine_of(app, db, **options)
+    else:
+        from perdure.engine.engine import Engine  # noqa: PLC0415
+
+        engine = Engine.open(db, recover=False, encryption=encryption_given(), **options)
+
+    async def doing() -> T:
+        async with engine:
             return await do(engine)
 
-    check_exists(db)
     return awaited(doing())
+
+
+def without_graph(db: Path, do: Callable[[Engine], Awaitable[T]]) -> T:
+    """Do something with an engine that knows no graph."""
+    return with_engine(db, None, do)
 
 
 def tell_status(run: str, status: str, *, as_json: bool) -> None:

@@ -30,7 +30,8 @@ def command(db: Path, limit: int, as_json: bool) -> None:
     r"""Show what takes up space in a database: the file, and its largest runs.
 
     \b
-    perdure du --db runs.db --limit 5
+    Examples:
+      perdure du --db runs.db --limit 5
     """
     facts, sizes = awaited(_measured(db))
     if as_json:

@@ -6,6 +6,8 @@ from enum import IntEnum
 
 from perdure.errors import (
     AnswerRefused,
+    GraphSetupError,
+    InvalidIdentifier,
     PerdureError,
     RunConflict,
     RunInterrupted,
@@ -21,14 +23,15 @@ class Exit(IntEnum):
 
     OK = 0
     FAILED = 1
-    """The run failed, or verification found damage."""
+    """The run failed or was cancelled, or a check has found something."""
     USAGE = 2
+    """The command line is wrong, whatever is in the database."""
     WAITS = 3
     """The run waits, or is paused or stalled: it goes on when somebody, or the clock, lets it."""
     NOT_FOUND = 4
     """There is no such run, or no such database."""
     CONFLICT = 5
-    """What was asked for doesn't go with how the run is."""
+    """What was asked for doesn't go with how the run is: a verb it doesn't accept, an id that is taken."""
     STORE = 6
     """The store can't be used."""
     INTERRUPTED = 130
@@ -42,4 +45,6 @@ def exit_for(error: PerdureError) -> Exit:
         return Exit.WAITS
     if isinstance(error, RunConflict | AnswerRefused):
         return Exit.CONFLICT
+    if isinstance(error, GraphSetupError | InvalidIdentifier):
+        return Exit.USAGE
     return Exit.STORE if isinstance(error, StoreError) else Exit.FAILED

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perdure.cli.arguments import look_at_run
 from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import print_json
 
@@ -15,15 +16,20 @@ if TYPE_CHECKING:
 
 
 @click.command("explain")
-@click.argument("run")
+@look_at_run
 @db_option
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many reasons of one kind to tell.")  # fmt: skip
 @json_option
 def command(run: str, db: Path, limit: int, as_json: bool) -> None:
-    """Say why RUN makes no progress: every reason, the weightiest first.
+    r"""Say why RUN makes no progress: every reason, the weightiest first.
 
     What it waits for, who drives it and whether they live, what came in and wasn't taken up. No code of the graph is
     imported.
+
+    \b
+    Examples:
+      perdure explain order-17
+      perdure explain order-17 --json | jq .reasons[0]
     """
     explanation = awaited(_explain(db, run, limit))
     if as_json:

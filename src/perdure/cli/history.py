@@ -10,8 +10,9 @@ import click
 import msgspec
 
 from perdure import events as ev
-from perdure.cli.database import awaited, db_option, json_option, opened
-from perdure.cli.output import Moment, iso
+from perdure.cli.arguments import look_at_run
+from perdure.cli.database import awaited, db_option, json_lines_option, opened
+from perdure.cli.output import Moment, iso, print_json_lines
 
 if TYPE_CHECKING:
     from perdure.engine.history import Recorded
@@ -21,7 +22,7 @@ KINDS = tuple(kind.__name__ for kind in ev.AnyEvent.__args__)
 
 
 @click.command("history")
-@click.argument("run")
+@look_at_run
 @db_option
 @click.option("--from", "from_seq", type=click.IntRange(min=1), default=1, metavar="SEQ", help="Begin with this event.")
 @click.option("--to", "to_seq", type=click.IntRange(min=1), metavar="SEQ", help="End with this event.")
@@ -33,12 +34,18 @@ KINDS = tuple(kind.__name__ for kind in ev.AnyEvent.__args__)
 @click.option("--node", metavar="NODE", help="Only events about this node.")
 @click.option("--since", type=Moment(), metavar="TIME", help="Only events from this time on.")
 @click.option("--until", type=Moment(), metavar="TIME", help="Only events up to this time.")
-@json_option
+@json_lines_option
 def command(run: str, db: Path, as_json: bool, **conditions: Any) -> None:
-    """Print the events of RUN in order: seq, time, kind, and what happened.
+    r"""Print the events of RUN in order: seq, time, kind, and what happened.
 
     A TIME is as in 2026-11-21T14:30 (in the time zone of this machine, if it names none), or a time ago as in 90s, 15m, 2h
     or 3d. No code of the graph is imported.
+
+    \b
+    Examples:
+      perdure history order-17
+      perdure history order-17 --kind NodeFailed --since 2h
+      perdure history order-17 --task 'orders[3]/ship' --json
     """
     from perdure.engine.places import Wanted  # noqa: PLC0415
 
@@ -50,19 +57,14 @@ async def _print(db: Path, run: str, wanted: Wanted, as_json: bool) -> None:
     from perdure.engine.inspect import find  # noqa: PLC0415
     from perdure.engine.places import read_placed  # noqa: PLC0415
 
-    printed = 0
     async with opened(db) as store:
         async for recorded, place in read_placed(store, await find(store, run), wanted):
             if as_json:
-                data = msgspec.json.encode(event_data(recorded, place.path)).decode()
-                click.echo(("," if printed else "[") + "\n" + data, nl=False)
+                print_json_lines([event_data(recorded, place.path)])
             else:
                 time = datetime.fromtimestamp(recorded.ts / 1e6, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
                 line = f"{recorded.seq:>7}  {time}  {recorded.kind:<15} {worded(recorded.event, place.path)}"
                 click.echo(line.rstrip())
-            printed += 1
-    if as_json:
-        click.echo("\n]" if printed else "[]")
 
 
 def event_data(recorded: Recorded, path: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ traceback.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import logging
 import os
@@ -32,7 +33,8 @@ COMMANDS = {
     "timeline": "Print when everything in a run began and ended, and what would have to be faster.",
     "diff": "Print in what two runs differ.",
     "trace": "Print the spans of a run as a tree.",
-    "export": "Give out the spans of a run, for a file or a backend.",
+    "export": "Give out a run: as a file of its own, or its spans.",
+    "import": "Put an exported run into a database.",
     "resume": "Drive a run on to its end, and print its result.",
     "waiting": "List what runs wait for: people, signals and times.",
     "respond": "Answer a task that waits for a person.",
@@ -47,16 +49,15 @@ COMMANDS = {
     "accept": "Let a stalled run go on with the present graph.",
     "worker": "Drive runs as they come due, beside other workers on the same file.",
     "verify": "Check that logs hold what was written.",
-    "export-run": "Write a run into a file of its own.",
-    "import-run": "Put an exported run into a database.",
     "backup": "Copy the database while others work on it.",
     "prune": "Delete runs that have been over for long.",
     "du": "Show what takes up space in a database.",
     "doctor": "Look for what may be wrong with a database.",
+    "completion": "Print what a shell needs to complete commands, runs and graphs.",
 }
 
 
-_MODULES = {"demo": "demo.command"}
+_MODULES = {"demo": "demo.command", "import": "import_"}
 """Where a command isn't in the module of its name."""
 
 
@@ -75,13 +76,24 @@ class LazyGroup(click.Group):
         command: click.Command = importlib.import_module(f"perdure.cli.{module}").command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; of one that there isn't, say which are similar."""
+        name = args[0]
+        if name not in COMMANDS and not ctx.resilient_parsing:
+            similar = difflib.get_close_matches(name, COMMANDS, 3)
+            hint = f" Did you mean {' or '.join(similar)}?" if similar else ""
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; if nobody reads what it prints any more, that is no failure."""
         try:
             returned = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            let_go_of_output()
             return Exit.OK
         return returned
 
@@ -93,18 +105,40 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="perdure")
-def perdure() -> None:
-    """Durable graph workflows on an append-only SQLite log.
+@click.pass_context
+def perdure(ctx: click.Context) -> None:
+    r"""Durable graph workflows on an append-only SQLite log.
+
+    Data goes to standard output, all else to standard error. `--json` prints JSON: of one thing a document, of many an object a
+    line.
 
     Exit codes: 0 done; 1 the run failed, or damage was found; 2 wrong usage; 3 the run waits, or is paused or stalled; 4 not
     found; 5 a conflict; 6 the store can't be used.
+
+    \b
+    Examples:
+      perdure runs --status failed --since 1d
+      perdure explain order-17
+      perdure COMMAND --help
     """
+    if "NO_COLOR" in os.environ:
+        ctx.color = False
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     logging.getLogger("perdure").addHandler(logging.NullHandler())
-    sys.exit(run(arguments))
+    code = run(arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        let_go_of_output()
+    sys.exit(code)
+
+
+def let_go_of_output() -> None:
+    """Print nowhere from now on: nobody reads it any more, and the interpreter would complain of that when it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -116,8 +150,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = perdure.main(args=arguments, prog_name="perdure", standalone_mode=False)
-    except click.ClickException as error:
+    except click.UsageError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(f"perdure: {one_line(error.message)}", err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("perdure: interrupted", err=True)

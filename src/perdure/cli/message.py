@@ -1,21 +1,32 @@
-"""What a command tells a run: by whom, and values as JSON; from a process that needn't know the run's graph."""
+"""What a command tells a run: by whom, why, and values as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import getpass
+from collections.abc import Callable
+from typing import Any
 
 import click
 import msgspec
 
-from perdure.cli.database import check_exists, encryption_given
 
-if TYPE_CHECKING:
-    from perdure.engine.engine import Engine
+def login() -> str:
+    """Return the login name of whoever runs this, or an empty text if there is none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without an entry, as in some containers
+        return ""
 
-by_option: Callable[[Any], Any] = click.option("--by", default="", metavar="WHO", help="Who says so, for the record.")
+
+by_option: Callable[[Any], Any] = click.option(
+    "--by",
+    default=login,
+    envvar="PERDURE_BY",
+    show_default="your login name",
+    show_envvar=True,
+    metavar="WHO",
+    help="Who says so, for the record.",
+)
 reason_option: Callable[[Any], Any] = click.option("--reason", default="", metavar="TEXT", help="Why, for the record.")
 
 
@@ -31,18 +42,3 @@ def decoded(ctx: click.Context, param: click.Parameter, text: str) -> Any:
         raise click.BadParameter(
             f"{text!r} is no JSON ({error}); a string has quotes of its own: '\"text\"'", ctx=ctx, param=param
         ) from error
-
-
-@asynccontextmanager
-async def bystander(db: Path) -> AsyncIterator[Engine]:
-    """Open an engine that drives nothing.
-
-    Raises:
-        NoDatabase: there is no database.
-        StoreError: it can't be used.
-    """
-    from perdure.engine.engine import Engine  # noqa: PLC0415
-
-    check_exists(db)
-    async with Engine.open(db, recover=False, encryption=encryption_given()) as engine:
-        yield engine

@@ -5,8 +5,9 @@ rich is only used on a terminal; into a pipe the same rows go as aligned columns
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,8 +27,8 @@ COLOURS = {
 
 
 def on_terminal() -> bool:
-    """Say whether standard output is a terminal."""
-    return sys.stdout.isatty()
+    """Say whether standard output is a terminal on which lines can be drawn anew."""
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def print_json(value: Any) -> None:
@@ -37,9 +38,17 @@ def print_json(value: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
+def print_json_lines(values: Iterable[Any]) -> None:
+    """Print values as JSON, each in a line of its own."""
+    import msgspec  # noqa: PLC0415
+
+    for value in values:
+        click.echo(msgspec.json.encode(value).decode())
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
     """Print rows under the names of their columns."""
-    if on_terminal():
+    if on_terminal() and "NO_COLOR" not in os.environ:
         _print_rich(columns, rows, title)
         return
     if title:

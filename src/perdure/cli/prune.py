@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
+from perdure.cli.arguments import graph_option
 from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import print_json
 from perdure.store.port import OVER
@@ -32,17 +33,20 @@ GROUP = 100
     show_default=True,
     help="Only runs in this status; may be repeated.",
 )
-@click.option("--graph", metavar="NAME", help="Only runs of the graph with this name.")
+@graph_option
 @click.option("--dry-run", is_flag=True, help="Only say which.")
 @db_option
 @json_option
 def command(age: str, statuses: tuple[str, ...], graph: str | None, dry_run: bool, db: Path, as_json: bool) -> None:
     r"""Delete runs that have been over for long, whole runs only.
 
-    What is freed in the file is used again; it doesn't get smaller. Export or back up first what you may need.
+    What is freed in the file is used again; it doesn't get smaller. Export or back up first what you may need. A run that another
+    one was forked from stays for as long as that does. Prints the ids.
 
     \b
-    perdure prune --older-than 30d --status completed --status cancelled
+    Examples:
+      perdure prune --older-than 30d --dry-run
+      perdure prune --older-than 30d --status completed --status cancelled
     """
     ids = awaited(_pruned(db, _microseconds(age), statuses, graph, dry_run))
     if as_json:
@@ -62,12 +66,24 @@ def _microseconds(age: str) -> int:
 
 async def _pruned(db: Path, age: int, statuses: Sequence[str], graph: str | None, dry_run: bool) -> list[str]:
     limit = time.time_ns() // 1000 - age
-    async with opened(db) as store:
+    async with opened(db, to_write=True) as store:
         found = await store.list(statuses=statuses, graph=graph, limit=ALL, before=limit)
-        old = [info.run_id for info in found if info.updated_at < limit]
+        old = without_origins([info.run_id for info in found if info.updated_at < limit], await store.origins())
         if dry_run:
             return old
         gone: list[str] = []
         for first in range(0, len(old), GROUP):
             gone += await store.delete(old[first : first + GROUP])
         return gone
+
+
+def without_origins(old: Sequence[str], origins: Mapping[str, str]) -> list[str]:
+    """Return the runs that can be deleted in this order, the newest first: those of which no fork stays."""
+    forks: dict[str, set[str]] = {}
+    for fork, origin in origins.items():
+        forks.setdefault(origin, set()).add(fork)
+    gone: set[str] = set()
+    for run_id in old:
+        if forks.get(run_id, set()) <= gone:
+            gone.add(run_id)
+    return [run_id for run_id in old if run_id in gone]

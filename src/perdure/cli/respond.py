@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdure.cli.database import awaited, db_option
-from perdure.cli.message import by_option, bystander, decoded
+from perdure.cli.arguments import change_run
+from perdure.cli.database import db_option
+from perdure.cli.driving import without_graph
+from perdure.cli.message import by_option, decoded
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
 
 
 @click.command("respond")
-@click.argument("run")
+@change_run
 @click.argument("task")
 @click.argument("value", callback=decoded, metavar="VALUE_JSON")
 @by_option
 @db_option
 def command(run: str, task: str, value: Any, by: str, db: Path) -> None:
-    """Answer a task that waits for a person.
+    r"""Answer a task of RUN that waits for a person.
 
-    TASK is what `perdure waiting` names. VALUE_JSON is checked against the task's form; one that doesn't fit is refused, and
-    the task stays open. The answer is durable when this ends; whoever drives the run takes it up.
+    TASK is the id that `perdure waiting` names, or the path if only one waits there. VALUE_JSON is checked against the task's form; one
+    that doesn't fit is refused, and the task stays open. The answer is durable when this ends; whoever drives the run takes it up.
+
+    \b
+    Examples:
+      perdure respond order-17 4mq1x0a7c2nh9r3k true
+      perdure respond order-17 'orders[3]/approve' '{"approved": false}' --by ada
     """
-    awaited(_respond(db, run, task, value, by))
-    click.echo(f"answered task {task} of run {run}")
 
+    async def respond(engine: Engine) -> str:
+        open_ = await engine.waiting(run, kind="human", limit=1 << 31)
+        here = [wait.task_id for wait in open_ if task in (wait.task_id, wait.path)]
+        task_id = here[0] if len(here) == 1 else task
+        await engine.respond(run, task_id, value, by=by)
+        return task_id
 
-async def _respond(db: Path, run: str, task: str, value: Any, by: str) -> None:
-    async with bystander(db) as engine:
-        await engine.respond(run, task, value, by=by)
+    task_id = without_graph(db, respond)
+    click.echo(f"answered task {task_id} of run {run}", err=True)

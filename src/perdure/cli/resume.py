@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from perdure.cli.arguments import change_run
 from perdure.cli.database import db_option, json_option
 from perdure.cli.driving import app_option, drive_to_end, tell_status, without_graph
 from perdure.cli.message import by_option, reason_option
@@ -20,18 +21,23 @@ POLL_S = 0.5
 
 
 @click.command("resume")
-@click.argument("run")
+@change_run
 @app_option
 @by_option
 @reason_option
 @db_option
 @json_option
 def command(run: str, app: str | None, by: str, reason: str, db: Path, as_json: bool) -> None:
-    """Drive RUN on to its end, and print its result.
+    r"""Drive RUN on to its end, and print its result.
 
     What a crash has left behind goes on, and so does a run that was paused; one that has ended gives out its recorded
     result. While another worker seems to drive the run, this waits until that has ended it, or its lease has run out.
     Without --app a paused run is left to the next worker that knows its graph.
+
+    \b
+    Examples:
+      perdure resume order-17 --by ada --reason "the bank is back"
+      perdure resume order-17 --app orders.flow:graph
     """
     if app is not None:
         drive_to_end(app, db, lambda engine: _driven_on(engine, run, by, reason), as_json=as_json)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdure.cli.database import awaited, db_option, json_option, opened
-from perdure.cli.output import Moment, clipped, duration, iso, moment, print_json, print_table
+from perdure.cli.arguments import graph_option
+from perdure.cli.database import awaited, db_option, json_lines_option, opened
+from perdure.cli.output import Moment, clipped, duration, iso, moment, print_json_lines, print_table
 from perdure.kernel.status import Status
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Tag(click.ParamType[tuple[str, str]]):
 @click.command("runs")
 @db_option
 @click.option("--status", "statuses", type=_STATUSES, multiple=True, help="Only runs in this status; may be repeated.")
-@click.option("--graph", metavar="NAME", help="Only runs of the graph with this name.")
+@graph_option
 @click.option(
     "--tag", "tags", type=Tag(), metavar="NAME=TEXT", multiple=True,
     help="Only runs started with this tag; may be repeated, and all are wanted then.",
@@ -42,19 +43,25 @@ class Tag(click.ParamType[tuple[str, str]]):
 @click.option("--since", type=Moment(), metavar="TIME", help="Only runs created at this time or later.")
 @click.option("--before", type=Moment(), metavar="TIME", help="Only runs created before this time.")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
-@json_option
+@json_lines_option
 def command(db: Path, as_json: bool, tags: Sequence[tuple[str, str]], **conditions: Any) -> None:
-    """List the runs in a database, the newest first.
+    r"""List the runs in a database, the newest first.
 
     A TIME is as in 2026-11-21T14:30 (in the time zone of this machine, if it names none), or a time ago as in 90s, 15m, 2h
     or 3d.
+
+    \b
+    Examples:
+      perdure runs
+      perdure runs --status failed --status stalled --since 1d
+      perdure runs --graph orders --tag team=billing --json | jq -r .run_id
     """
     runs = awaited(_list(db, {**conditions, "tags": dict(tags)}))
     if as_json:
-        print_json([as_data(info) for info in runs])
+        print_json_lines(as_data(info) for info in runs)
         return
     if not runs:
-        click.echo("no runs")
+        click.echo("no runs", err=True)
         return
     rows = [
         (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from perdure.cli.arguments import look_at_run
 from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import clipped, duration, iso, moment, print_facts, print_heading, print_json, print_table
 from perdure.cli.runs import as_data
@@ -21,13 +22,18 @@ SHOWN = 20
 
 
 @click.command("show")
-@click.argument("run")
+@look_at_run
 @db_option
 @json_option
 def command(run: str, db: Path, as_json: bool) -> None:
-    """Show where RUN is, and what came of it.
+    r"""Show where RUN is, and what came of it.
 
     The log is folded with the plan that is stored beside it; no code of the graph is imported.
+
+    \b
+    Examples:
+      perdure show order-17
+      perdure show order-17 --json | jq .live_tasks
     """
     inspection = awaited(_inspect(db, run))
     if as_json:

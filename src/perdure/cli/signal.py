@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdure.cli.database import awaited, db_option
-from perdure.cli.message import by_option, bystander, decoded
+from perdure.cli.arguments import change_run
+from perdure.cli.database import db_option
+from perdure.cli.driving import without_graph
+from perdure.cli.message import by_option, decoded
+
+if TYPE_CHECKING:
+    from perdure.engine.engine import Engine
 
 
 @click.command("signal")
-@click.argument("run")
+@change_run
 @click.argument("name")
 @click.argument("payload", callback=decoded, default="null", metavar="[PAYLOAD_JSON]")
 @by_option
 @db_option
 def command(run: str, name: str, payload: Any, by: str, db: Path) -> None:
-    """Send a signal to a run, with a payload if there is one.
+    r"""Send a signal to RUN, with a payload if there is one.
 
     It is durable when this ends, and kept until the run waits for a signal of this NAME. A payload that doesn't fit what the
     graph expects is refused by whoever drives the run, which is told in its history.
+
+    \b
+    Examples:
+      perdure signal order-17 paid
+      perdure signal order-17 paid '{"amount": 12}' --by bank
     """
-    awaited(_signal(db, run, name, payload, by))
-    click.echo(f"sent signal {name} to run {run}")
 
-
-async def _signal(db: Path, run: str, name: str, payload: Any, by: str) -> None:
-    async with bystander(db) as engine:
+    async def signal(engine: Engine) -> None:
         await engine.signal(run, name, payload, by=by)
+
+    without_graph(db, signal)
+    click.echo(f"sent signal {name} to run {run}", err=True)

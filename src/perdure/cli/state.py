@@ -7,20 +7,29 @@ from typing import Any
 
 import click
 
-from perdure.cli.database import awaited, db_option, opened
+from perdure.cli.arguments import look_at_run
+from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import print_json
 
 
 @click.command("state")
-@click.argument("run")
+@look_at_run
 @click.option(
     "--at", "seq", type=click.IntRange(min=1), metavar="SEQ", help="The event; the last one if it isn't given."
 )
 @db_option
-def command(run: str, seq: int | None, db: Path) -> None:
-    """Print the state of RUN as JSON, as it was once an event had been recorded.
+@json_option
+def command(run: str, seq: int | None, db: Path, as_json: bool) -> None:
+    r"""Print the state of RUN as JSON, as it was once an event had been recorded.
 
-    No code of the graph is imported: objects are shown as their fields, members of enumerations by name, sets as lists.
+    No code of the graph is imported: objects are shown as their fields, members of enumerations by name, sets as lists. It is JSON with --json and
+    without.
+
+    \b
+    Examples:
+      perdure state order-17
+      perdure state order-17 --at 120
+      diff <(perdure state order-17 --at 120) <(perdure state order-17)
     """
     print_json(awaited(_state(db, run, seq)))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perdure.cli.arguments import look_at_run
 from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import clipped, duration, moment, print_facts, print_heading, print_json, print_table
 
@@ -19,14 +20,19 @@ SHOWN = 20
 
 
 @click.command("timeline")
-@click.argument("run")
+@look_at_run
 @db_option
 @json_option
 def command(run: str, db: Path, as_json: bool) -> None:
-    """Print when the batches, attempts, joins and waits of RUN began and how long they took, and its critical path.
+    r"""Print when the batches, attempts, joins and waits of RUN began and how long they took, and its critical path.
 
     The critical path is what the duration of the run is made of: from its end back, what each thing had to wait for. No code
     of the graph is imported.
+
+    \b
+    Examples:
+      perdure timeline order-17
+      perdure timeline order-17 --json | jq .critical_path
     """
     timeline = awaited(_timeline(db, run))
     if as_json:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdure.cli.database import awaited, db_option, json_option, opened
-from perdure.cli.output import duration, iso, print_json
+from perdure.cli.arguments import look_at_run
+from perdure.cli.database import awaited, db_option, json_lines_option, opened
+from perdure.cli.output import duration, iso, print_json_lines
 
 if TYPE_CHECKING:
     from perdure.telemetry.spans import Span
@@ -20,23 +21,29 @@ scope_option = click.option(
 
 
 @click.command("trace")
-@click.argument("run")
+@look_at_run
 @db_option
 @scope_option
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
     help="How many of the spans of one kind are shown below another one.",
 )  # fmt: skip
-@json_option
+@json_lines_option
 def command(run: str, db: Path, scope: str, limit: int, as_json: bool) -> None:
-    """Print the spans of RUN as a tree: what ran, when, for how long, and side by side with what.
+    r"""Print the spans of RUN as a tree: what ran, when, for how long, and side by side with what.
 
     They are read from the log: no backend is needed, and no code of the graph is imported. What is under way is shown
     as though it ended with the last event.
+
+    \b
+    Examples:
+      perdure trace order-17
+      perdure trace order-17 --limit 100
+      perdure trace order-17 --json | jq 'select(.error)'
     """
     spans = awaited(spans_of(db, run, scope, with_unfinished=True))
     if as_json:
-        print_json([span_data(span) for span in spans])
+        print_json_lines(span_data(span) for span in spans)
         return
     for line in tree(spans, limit):
         click.echo(line)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from perdure.cli.arguments import RunId
 from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.exits import Exit
 from perdure.cli.output import print_json
@@ -20,15 +21,20 @@ _ALL = 1 << 62
 
 
 @click.command("verify")
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.argument("runs", nargs=-1, type=RunId(), metavar="[RUN]...")
 @db_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, runs: tuple[str, ...], db: Path, as_json: bool) -> None:
-    """Check the chain of hashes of every RUN, of all runs if none is named.
+    r"""Check the chain of hashes of every RUN, of all runs if none is named.
 
     Exits with 1 if any is damaged. This finds damage; it is no proof against somebody who can write the file, who can
     also write new hashes: for that, keep the heads (`perdure runs --json`) somewhere else.
+
+    \b
+    Examples:
+      perdure verify
+      perdure verify order-17 order-18 --json
     """
     problem = ""
     verdicts: Sequence[Verdict] = []

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdure.cli.database import awaited, db_option, json_option, opened
-from perdure.cli.output import clipped, iso, moment, print_json, print_table
+from perdure.cli.arguments import RunId
+from perdure.cli.database import awaited, db_option, json_lines_option, opened
+from perdure.cli.output import clipped, iso, moment, print_json_lines, print_table
 
 if TYPE_CHECKING:
     from perdure.store.port import Wait
@@ -18,22 +19,28 @@ if TYPE_CHECKING:
 @click.command("waiting")
 @db_option
 @click.option("--assignee", metavar="WHO", help="Only what this person is asked.")
-@click.option("--run", "run_id", metavar="RUN", help="Only what this run waits for.")
+@click.option("--run", "run_id", type=RunId(), metavar="RUN", help="Only what this run waits for.")
 @click.option(
     "--kind",
     type=click.Choice(["human", "signal", "sleep"]),
     help="Only people, signals, or times that are waited for.",
 )
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
-@json_option
+@json_lines_option
 def command(db: Path, assignee: str | None, run_id: str | None, kind: str | None, limit: int, as_json: bool) -> None:
-    """List what runs wait for: people, signals and times; the oldest first."""
+    r"""List what runs wait for: people, signals and times; the oldest first.
+
+    \b
+    Examples:
+      perdure waiting --assignee ada
+      perdure waiting --run order-17 --json | jq .form
+    """
     waits = awaited(_list(db, assignee, run_id, kind, limit))
     if as_json:
-        print_json([as_data(wait) for wait in waits])
+        print_json_lines(as_data(wait) for wait in waits)
         return
     if not waits:
-        click.echo("nothing is waited for")
+        click.echo("nothing is waited for", err=True)
         return
     rows = [
         (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from perdure.cli.arguments import look_at_run
 from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.exits import Exit
 from perdure.cli.output import COLOURS, duration, on_terminal
@@ -46,12 +47,12 @@ _OF_NOTE_OUTSIDE = frozenset({"NodeStarted", "NodeCompleted", "ForkOpened", "Joi
 
 
 @click.command("watch")
-@click.argument("run")
+@look_at_run
 @db_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, run: str, db: Path, as_json: bool) -> None:
-    """Show how far RUN is, until it is over: a live tree of its batches, or lines into a pipe.
+    r"""Show how far RUN is, until it is over: a live tree of its batches, or lines into a pipe.
 
     Exits with 0 if the run has completed, with 1 if it has failed or was cancelled. No code of the graph is imported.
     """

@@ -51,7 +51,9 @@ def command(app: str, db: Path, drain: float, lease: float, max_runs: int) -> No
     this app doesn't have are left alone. An app that makes its own Engine has set --lease and --max-runs by itself.
 
     \b
-    perdure worker --app orders.flow:graph --db runs.db
+    Examples:
+      perdure worker --app orders.flow:graph --db runs.db
+      perdure worker --app orders.flow:make_engine --drain 120
     """
     from perdure.cli.application import engine_of  # noqa: PLC0415
 

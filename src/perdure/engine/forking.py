@@ -53,6 +53,7 @@ class Forking(msgspec.Struct, frozen=True):
         outputs: for tasks, by id, what they give out instead.
         new_run_id: the id of the new run.
         by: who forks it.
+        reason: why.
         drive: whether this worker drives it.
     """
 
@@ -62,6 +63,7 @@ class Forking(msgspec.Struct, frozen=True):
     outputs: Mapping[str, Any]
     new_run_id: str
     by: str
+    reason: str = ""
     drive: bool = False
 
 
@@ -128,6 +130,8 @@ async def fork(worker: Worker, forking: Forking) -> RunInfo:
         update=RunUpdate(run.status.value),
         blobs=blobs,
         opened=first_waits(run, events, rows[0].ts),
+        tags=started.tags,
+        origin=forking.run_id,
     )
     created = _created(*await worker.store.create(new))
     worker.publisher.publish(forking.new_run_id, rows)
@@ -161,6 +165,7 @@ async def _with_inputs(worker: Worker, forking: Forking) -> RunInfo:
         state=values.state(started.state),
         deps=worker.deps_of(mine.graph),
         by=forking.by,
+        reason=forking.reason,
         durability=started.durability,
         tags=started.tags,
         origin=info.run_id,
@@ -239,6 +244,7 @@ def _started(first: RunStarted, history: list[AnyEvent], forking: Forking) -> Ru
     return msgspec.structs.replace(
         first,
         by=forking.by,
+        reason=forking.reason,
         origin=forking.run_id,
         origin_trace=first.outer_trace,
         in_trace=False,

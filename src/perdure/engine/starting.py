@@ -45,6 +45,8 @@ class Starting(msgspec.Struct, frozen=True):
     tags: dict[str, str] = {}
     is_given: bool = False
     """Whether the dependencies are this run's own."""
+    reason: str = ""
+    """Why it was forked, if it was."""
     origin: str = ""
     """The run it was forked from, or goes on from."""
     is_driven: bool = True
@@ -89,6 +91,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         in_trace=starting.in_trace,
         origin_trace=starting.origin_trace,
         sampled=sampled,
+        reason=starting.reason,
     )
     run_id, is_driven = starting.run_id, starting.is_driven and worker.drives
     run, decision, is_ahead = _first_decision(worker, mine, starting, values, started)
@@ -121,6 +124,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         lease_until=worker.leases.until() if is_driven else 0,
         opened=first_waits(run, decision.events, rows[0].ts),
         tags=starting.tags,
+        origin=starting.origin,
     )
     began = worker.clock.monotonic()
     info, created = await worker.store.create(new)

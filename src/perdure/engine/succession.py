@@ -47,6 +47,7 @@ async def create_successor(
         deadline=None,
         origin=run.run_id,
         origin_trace=first.outer_trace,
+        reason="",
     )
     epoch = await store.next_epoch()
     position = Position(0, chain_start(successor, started.graph), 0)
@@ -61,6 +62,7 @@ async def create_successor(
         rows=rows,
         update=RunUpdate("PENDING"),
         blobs=large,
+        tags=started.tags,
     )
     _, created = await store.create(new)
     if created:

@@ -165,6 +165,7 @@ class Verbs(Reading):
         outputs: Mapping[str, Any] | None = None,
         new_run_id: str | None = None,
         by: str = "",
+        reason: str = "",
         drive: bool = True,
     ) -> RunHandle[Any]:
         """Let a new run, with a log of its own, go on from a point of another one, whatever became of that.
@@ -180,6 +181,7 @@ class Verbs(Reading):
             outputs: what tasks, by id, give out instead of what they did; what depends on them runs again.
             new_run_id: the id of the new run; made up if it isn't given.
             by: who forks the run, for the record.
+            reason: why, for the record.
             drive: whether this engine drives the new run, if it was given its graph; else it is left to another one.
 
         Raises:
@@ -192,7 +194,7 @@ class Verbs(Reading):
         self._check_open()
         checked_by(by)
         new_id = checked_identifier("run id", new_run_id) if new_run_id is not None else made_up_id()
-        forking = Forking(run_id, at, inputs, outputs or {}, new_id, by, drive)
+        forking = Forking(run_id, at, inputs, outputs or {}, new_id, by, reason, drive)
         info = await self._worker.see_through(fork(self._worker, forking))
         if drive:
             await self._worker.adopt(info)

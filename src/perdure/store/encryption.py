@@ -225,10 +225,6 @@ class _SealedStore:
         info, created = await self.sealed.create(self._new(run))
         return self._info(info), created
 
-    async def adopt(self, run: NewRun) -> tuple[RunInfo, bool]:
-        info, created = await self.sealed.adopt(self._new(run))
-        return self._info(info), created
-
     async def append(self, append: Append) -> None:
         _check_blobs(append.run_id, append.blobs)
         run = append.run_id

@@ -1,7 +1,7 @@
 """Exports: one run in one file, with everything that another machine needs to open it.
 
-A file of JSON lines: a header, the run, the plan of its graph, its waits and its inbox, the rows of its log, the blobs they name, and
-a last line that says how many rows and blobs there were. The events of a row stand in it as they were written, byte by byte,
+A file of JSON lines: a header, the run, the plan of its graph, its waits, its inbox and what was answered, the rows of its log, the
+blobs they name, and a last line that says how many rows and blobs there were, with a hash of all before it. The events of a row stand in it as they were written, byte by byte,
 so the chain of hashes holds in another store, too. It is checked on the way out and on the way in.
 """
 
@@ -10,16 +10,18 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import AsyncIterator, Iterable
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from perdure.errors import RunConflict, StoreCorrupt, StoreForeign, StoreTooNew
+from perdure.errors import RunConflict, RunNotFound, StoreCorrupt, StoreForeign, StoreTooNew
 from perdure.store.chain import chain_start, verify_blob, verify_row
 from perdure.store.encryption import stored
-from perdure.store.port import Entry, NewEntry, NewRun, Row, RunInfo, RunUpdate, Store, Wait
+from perdure.store.port import Brought, Entry, NewEntry, NewRun, Row, RunInfo, RunUpdate, Store, Wait
 
-FORMAT = 1
+FORMAT = 2
+"""Exports of format 1 have no hash of the whole, and don't say which answers were used."""
 PAGE = 512
 
 # Inside a JSON string quotes are escaped, so only a reference to a blob looks like this.
@@ -45,6 +47,7 @@ class RunLine(msgspec.Struct, frozen=True, tag="run"):
     inputs_digest: str
     state_digest: str
     tags: dict[str, str] = {}
+    origin: str = ""
 
 
 class PlanLine(msgspec.Struct, frozen=True, tag="plan"):
@@ -63,6 +66,13 @@ class EntryLine(msgspec.Struct, frozen=True, tag="inbox"):
     """Something in its inbox."""
 
     entry: Entry
+
+
+class AnsweredLine(msgspec.Struct, frozen=True, tag="answered"):
+    """A task whose answer was used, and the hash by which the same answer is known."""
+
+    task: str
+    digest: str
 
 
 class RowLine(msgspec.Struct, frozen=True, tag="row"):
@@ -88,9 +98,11 @@ class EndLine(msgspec.Struct, frozen=True, tag="end"):
 
     rows: int
     blobs: int
+    digest: str = ""
+    """A hash of all lines before this one."""
 
 
-Line = Header | RunLine | PlanLine | WaitLine | EntryLine | RowLine | BlobLine | EndLine
+Line = Header | RunLine | PlanLine | WaitLine | EntryLine | AnsweredLine | RowLine | BlobLine | EndLine
 _encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Line)
 
@@ -102,6 +114,7 @@ class Exported(msgspec.Struct):
     plan: bytes | None
     waits: list[Wait]
     entries: list[Entry]
+    answered: dict[str, bytes]
     rows: list[Row]
     blobs: dict[str, bytes]
 
@@ -114,39 +127,70 @@ async def export_run(store: Store, info: RunInfo) -> AsyncIterator[bytes]:
     """
     store = stored(store)
     info = await store.get(info.run_id) or info
-    yield _line(Header(FORMAT))
-    yield _line(
-        RunLine(
-            info.run_id,
-            info.graph,
-            info.fingerprint,
-            info.status,
-            info.error,
-            info.due_at,
-            info.created_at,
-            info.inputs_digest,
-            info.state_digest,
-            info.tags,
-        )
+    whole, rows, blobs = blake2b(digest_size=16), 0, 0
+    async for line in _lines(store, info):
+        rows += isinstance(line, RowLine)
+        blobs += isinstance(line, BlobLine)
+        written = _line(line)
+        whole.update(written)
+        yield written
+    yield _line(EndLine(rows, blobs, whole.hexdigest()))
+
+
+async def _lines(store: Store, info: RunInfo) -> AsyncIterator[Line]:
+    """Yield all lines but the last; the run may be driven meanwhile."""
+    yield Header(FORMAT)
+    info, beside = await _beside(store, info)
+    yield RunLine(
+        info.run_id,
+        info.graph,
+        info.fingerprint,
+        info.status,
+        info.error,
+        info.due_at,
+        info.created_at,
+        info.inputs_digest,
+        info.state_digest,
+        info.tags,
+        (await store.origins()).get(info.run_id, ""),
     )
     plan = await store.plan(info.fingerprint)
     if plan is not None:
-        yield _line(PlanLine(msgspec.Raw(plan)))
-    for wait in await store.waits(run_id=info.run_id, limit=1 << 31):
-        yield _line(WaitLine(wait))
-    for entry in await store.inbox(info.run_id):
-        yield _line(EntryLine(entry))
-    head, seq, count, seen = chain_start(info.run_id, info.graph), 0, 0, set[str]()
-    while rows := await store.read(info.run_id, seq, PAGE):
+        yield PlanLine(msgspec.Raw(plan))
+    for line in beside:
+        yield line
+    head, seq, seen = chain_start(info.run_id, info.graph), 0, set[str]()
+    while seq < info.last_seq and (rows := await store.read(info.run_id, seq, PAGE)):
         for row in rows:
+            if seq >= info.last_seq:
+                break
             verify_row(row, head, info.run_id, seq, store.location)
-            head, seq, count = row.hash, seq + row.count, count + 1
-            for digest in {found.decode() for found in BLOB.findall(row.events)} - seen:
+            head, seq = row.hash, seq + row.count
+            for digest in sorted({found.decode() for found in BLOB.findall(row.events)} - seen):
                 seen.add(digest)
                 data = await store.blob(info.run_id, digest)
-                yield _line(BlobLine(digest, base64.b64encode(data).decode()))
-            yield _line(RowLine(row.first, row.count, row.epoch, row.ts, row.hash.hex(), msgspec.Raw(row.events)))
-    yield _line(EndLine(count, len(seen)))
+                yield BlobLine(digest, base64.b64encode(data).decode())
+            yield RowLine(row.first, row.count, row.epoch, row.ts, row.hash.hex(), msgspec.Raw(row.events))
+    if seq < info.last_seq:
+        raise StoreCorrupt(
+            f"run {info.run_id!r}: the log ends at event {seq}, and {info.last_seq} were recorded",
+            location=store.location,
+        )
+
+
+async def _beside(store: Store, info: RunInfo) -> tuple[RunInfo, list[Line]]:
+    """Return what is known of a run and what is kept beside its log, all as of one commit."""
+    while True:
+        lines: list[Line] = [WaitLine(wait) for wait in await store.waits(run_id=info.run_id, limit=1 << 31)]
+        lines += [EntryLine(entry) for entry in await store.inbox(info.run_id)]
+        answered = await store.answered(info.run_id)
+        lines += [AnsweredLine(task, digest.hex()) for task, digest in answered.items()]
+        after = await store.get(info.run_id)
+        if after is None:
+            raise RunNotFound(f"run {info.run_id!r} has just been deleted", run_id=info.run_id)
+        if after.last_seq == info.last_seq:
+            return after, lines
+        info = after
 
 
 def _line(line: Line) -> bytes:
@@ -162,9 +206,12 @@ def read_export(lines: Iterable[bytes], location: str) -> Exported:
         StoreCorrupt: something in it is missing, or isn't what was written.
     """
     found: list[Any] = []
+    whole, digest = blake2b(digest_size=16), ""
     try:
         for line in lines:
+            digest = whole.hexdigest()
             found.append(_decoder.decode(line))
+            whole.update(line.rstrip(b"\n") + b"\n")
             if len(found) == 1 and isinstance(found[0], Header) and found[0].format > FORMAT:
                 raise StoreTooNew(
                     f"the export is of format {found[0].format}, and this perdure knows {FORMAT}", location=location
@@ -178,32 +225,46 @@ def read_export(lines: Iterable[bytes], location: str) -> Exported:
     end = found[-1]
     if run is None or not isinstance(end, EndLine):
         raise StoreCorrupt("the end of the export is missing", location=location)
-    rows = [
-        Row(line.first, line.count, line.epoch, line.ts, bytes(line.events), bytes.fromhex(line.hash))
-        for line in found
-        if isinstance(line, RowLine)
-    ]
-    blobs = {line.digest: base64.b64decode(line.data) for line in found if isinstance(line, BlobLine)}
-    if (end.rows, end.blobs) != (len(rows), len(blobs)) or not rows:
+    if found[0].format > 1 and digest != end.digest:
+        raise StoreCorrupt("it isn't what was written: its hash is another one", location=location)
+    try:
+        exported = _exported(run, found)
+    except ValueError as error:
+        raise StoreCorrupt(f"it isn't what was written ({error})", location=location) from error
+    _check_log(exported, end, location)
+    return exported
+
+
+def _exported(run: RunLine, lines: list[Any]) -> Exported:
+    return Exported(
+        run,
+        next((bytes(line.plan) for line in lines if isinstance(line, PlanLine)), None),
+        [line.wait for line in lines if isinstance(line, WaitLine)],
+        [line.entry for line in lines if isinstance(line, EntryLine)],
+        {line.task: bytes.fromhex(line.digest) for line in lines if isinstance(line, AnsweredLine)},
+        [
+            Row(line.first, line.count, line.epoch, line.ts, bytes(line.events), bytes.fromhex(line.hash))
+            for line in lines
+            if isinstance(line, RowLine)
+        ],
+        {line.digest: base64.b64decode(line.data) for line in lines if isinstance(line, BlobLine)},
+    )
+
+
+def _check_log(exported: Exported, end: EndLine, location: str) -> None:
+    run, rows = exported.run, exported.rows
+    if (end.rows, end.blobs) != (len(rows), len(exported.blobs)) or not rows:
         raise StoreCorrupt(f"the export has {len(rows)} rows, and had {end.rows}", location=location)
     head, seq = chain_start(run.run_id, run.graph), 0
     for row in rows:
         verify_row(row, head, run.run_id, seq, location)
         head, seq = row.hash, seq + row.count
-    for digest, data in blobs.items():
+    for digest, data in exported.blobs.items():
         verify_blob(data, digest, run.run_id, location)
-    return Exported(
-        run,
-        next((bytes(line.plan) for line in found if isinstance(line, PlanLine)), None),
-        [line.wait for line in found if isinstance(line, WaitLine)],
-        [line.entry for line in found if isinstance(line, EntryLine)],
-        rows,
-        blobs,
-    )
 
 
 async def import_run(store: Store, exported: Exported, *, status: str | None = None, error: str = "") -> RunInfo:
-    """Put an exported run into a store.
+    """Put an exported run into a store, all of it or nothing.
 
     Args:
         store: where to.
@@ -215,8 +276,6 @@ async def import_run(store: Store, exported: Exported, *, status: str | None = N
         RunConflict: there is a run with its id.
     """
     run, store = exported.run, stored(store)
-    if exported.plan is not None:
-        await store.save_plan(run.fingerprint, run.graph, exported.plan)
     update = RunUpdate(status or run.status, error if status else run.error, run.due_at)
     new = NewRun(
         run_id=run.run_id,
@@ -230,10 +289,12 @@ async def import_run(store: Store, exported: Exported, *, status: str | None = N
         blobs=exported.blobs,
         opened=tuple(exported.waits),
         tags=run.tags,
+        origin=run.origin,
     )
-    info, is_new = await store.adopt(new)
+    inbox = tuple(
+        NewEntry(run.run_id, entry.kind, entry.key, entry.value, entry.by, entry.at) for entry in exported.entries
+    )
+    info, is_new = await store.adopt(new, Brought(exported.plan, inbox, exported.answered))
     if not is_new:
         raise RunConflict(f"{store.location} holds a run {run.run_id!r} already", run_id=run.run_id)
-    for entry in exported.entries:
-        await store.put(NewEntry(run.run_id, entry.kind, entry.key, entry.value, entry.by, entry.at))
     return info

@@ -21,6 +21,7 @@ from perdure.store.port import (
     PAGE_BYTES,
     Announced,
     Append,
+    Brought,
     Entry,
     Lease,
     NewEntry,
@@ -41,6 +42,7 @@ class MemoryStore:
     def __init__(self, name: str = "memory") -> None:
         self._name = name
         self._runs: dict[str, RunInfo] = {}
+        self._origins: dict[str, str] = {}
         self._logs: dict[str, list[Row]] = {}
         self._blobs: dict[tuple[str, str], bytes] = {}
         self._plans: dict[str, tuple[str, bytes]] = {}
@@ -110,30 +112,44 @@ class MemoryStore:
             tags=dict(run.tags),
         )
         self._runs[run.run_id] = info
+        if run.origin:
+            self._origins[run.run_id] = run.origin
         self._logs[run.run_id] = list(run.rows)
         self._blobs.update({(run.run_id, digest): data for digest, data in run.blobs.items()})
         self._inboxes.open(run.run_id, run.opened)
         await self._answer()
         return info, True
 
-    async def adopt(self, run: NewRun) -> tuple[RunInfo, bool]:
+    async def adopt(self, run: NewRun, brought: Brought) -> tuple[RunInfo, bool]:
         """Create a run that comes from another store, with its whole log."""
         info, is_new = await self.create(run)
         if is_new:
             self._epoch = max(self._epoch, *(row.epoch for row in run.rows))
+            self._inboxes.fill(run.run_id, brought.inbox, brought.answered)
+            if brought.plan is not None:
+                self._plans.setdefault(run.fingerprint, (run.graph, brought.plan))
         return info, is_new
 
     async def delete(self, run_ids: Sequence[str]) -> Sequence[str]:
-        """Delete whole runs, those that are over."""
+        """Delete whole runs, those that are over and that none was forked from."""
         await self._enter_to_write()
-        known = [self._runs[run_id] for run_id in run_ids if run_id in self._runs]
-        gone = [info.run_id for info in known if info.status in OVER]
-        for run_id in gone:
+        gone = []
+        for run_id in run_ids:
+            known = self._runs.get(run_id)
+            if known is None or known.status not in OVER or run_id in self._origins.values():
+                continue
+            gone.append(run_id)
             del self._runs[run_id], self._logs[run_id]
+            self._origins.pop(run_id, None)
             self._snapshots.pop(run_id, None)
             self._inboxes.forget(run_id)
         self._blobs = {key: data for key, data in self._blobs.items() if key[0] not in gone}
         return gone
+
+    async def origins(self) -> Mapping[str, str]:
+        """Return, for each run that was forked from another one, the id of that."""
+        await self._enter()
+        return dict(self._origins)
 
     async def sizes(self) -> Sequence[Size]:
         """Return how much each run takes, the largest first."""
@@ -345,6 +361,11 @@ class MemoryStore:
             self._runs[entry.run_id] = msgspec.structs.replace(info, due_at=entry.at)
         await self._answer()
         return put, mine
+
+    async def answered(self, run_id: str) -> Mapping[str, bytes]:
+        """Return, for each task of a run whose answer was used, the digest of that."""
+        await self._enter()
+        return self._inboxes.answered(run_id)
 
     async def inbox(self, run_id: str, after: int = 0) -> Sequence[Entry]:
         """Return what is in a run's inbox, in order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from perdure.store.port import OVER, Entry, NewEntry, Put, Wait
 
@@ -13,7 +13,7 @@ class Inboxes:
     def __init__(self) -> None:
         self._waits: dict[str, dict[str, Wait]] = {}
         self._entries: dict[str, dict[int, Entry]] = {}
-        self._answered: dict[tuple[str, str], tuple[str, bytes]] = {}
+        self._answered: dict[tuple[str, str], bytes] = {}
         self._last = 0
 
     # --- what commits do ---
@@ -36,7 +36,7 @@ class Inboxes:
         for number in numbers:
             entry = entries.pop(number, None)
             if entry is not None and entry.kind == "answer" and entry.key in closed:
-                self._answered[run_id, entry.key] = (entry.by, entry.value)
+                self._answered[run_id, entry.key] = _digest(run_id, entry)
 
     def end(self, run_id: str, status: str) -> None:
         """Forget what a run that is over waited for; what came in for one that failed stays for its retry."""
@@ -75,10 +75,22 @@ class Inboxes:
             return None
         used = self._answered.get((new.run_id, new.key))
         if used is not None:
-            return ("same" if used == (new.by, new.value) else "taken"), None
+            return ("same" if used == new.digest else "taken"), None
         return "closed", None
 
+    def fill(self, run_id: str, entries: Sequence[NewEntry], answered: Mapping[str, bytes]) -> None:
+        """Put in what a run brings along."""
+        for new in entries:
+            self._last += 1
+            entry = Entry(self._last, new.kind, new.key, new.value, new.by, new.at)
+            self._entries.setdefault(run_id, {})[entry.number] = entry
+        self._answered.update({(run_id, task): digest for task, digest in answered.items()})
+
     # --- what is there ---
+
+    def answered(self, run_id: str) -> dict[str, bytes]:
+        """Return what is remembered of the answers that were used in a run."""
+        return {task: digest for (run, task), digest in sorted(self._answered.items()) if run == run_id}
 
     def has_mail(self, run_id: str) -> bool:
         """Say whether something is in a run's inbox."""
@@ -91,6 +103,10 @@ class Inboxes:
     def waits(self) -> list[Wait]:
         """Return the open waits of all runs, the oldest first."""
         return sorted((wait for waits in self._waits.values() for wait in waits.values()), key=age)
+
+
+def _digest(run_id: str, entry: Entry) -> bytes:
+    return NewEntry(run_id, entry.kind, entry.key, entry.value, entry.by, entry.at).digest
 
 
 def age(wait: Wait) -> tuple[int, str, str]:

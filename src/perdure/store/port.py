@@ -23,6 +23,7 @@ Times are microseconds since 1970, given by the caller; a store has no clock of 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from types import MappingProxyType
 from typing import Literal, Protocol
 
@@ -144,6 +145,12 @@ class NewEntry(msgspec.Struct, frozen=True, gc=False):
     by: str
     at: int
 
+    @property
+    def digest(self) -> bytes:
+        """A hash of what is said and by whom, by which an answer that is given again is known."""
+        by = self.by.encode()
+        return blake2b(b"%d:%b%b" % (len(by), by, self.value), digest_size=16).digest()
+
 
 Put = Literal["accepted", "same", "taken", "closed", "missing", "over"]
 """What became of an entry: it is in the inbox; the same answer by the same person was there before, or was used; another
@@ -207,6 +214,18 @@ class NewRun(msgspec.Struct, frozen=True, gc=False):
     lease_until: int = 0
     opened: tuple[Wait, ...] = ()
     tags: dict[str, str] = {}
+    origin: str = ""
+    """The run it was forked from; one that goes on from another, ``continue_as_new``, has none."""
+
+
+class Brought(msgspec.Struct, frozen=True, gc=False):
+    """What a run that comes from another store brings along, besides its log."""
+
+    plan: bytes | None = None
+    """The structure of its graph."""
+    inbox: tuple[NewEntry, ...] = ()
+    answered: Mapping[str, bytes] = {}
+    """For each task whose answer was used, its ``NewEntry.digest``."""
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):
@@ -280,15 +299,23 @@ class Store(Protocol):
         """
         ...
 
-    async def adopt(self, run: NewRun) -> tuple[RunInfo, bool]:
+    async def adopt(self, run: NewRun, brought: Brought) -> tuple[RunInfo, bool]:
         """Create a run that comes from another store, with its whole log; if the id is taken, return what is there and False.
 
-        No epoch of its log is given to a lease of this store from then on.
+        All of it happens, or nothing. No epoch of its log is given to a lease of this store from then on.
         """
         ...
 
     async def delete(self, run_ids: Sequence[str]) -> Sequence[str]:
-        """Delete whole runs with all that belongs to them, those that are over; return their ids."""
+        """Delete whole runs with all that belongs to them; return their ids.
+
+        Runs that aren't over stay, and so do those that another run was forked from, unless that was deleted before them: the
+        origin of a fork can be looked at for as long as the fork can.
+        """
+        ...
+
+    async def origins(self) -> Mapping[str, str]:
+        """Return, for each run that was forked from another one, the id of that."""
         ...
 
     async def sizes(self) -> Sequence[Size]:
@@ -432,6 +459,10 @@ class Store(Protocol):
         Returns:
             What became of it, and the entry: the new one, or the answer that is there already, if it hasn't been used yet.
         """
+        ...
+
+    async def answered(self, run_id: str) -> Mapping[str, bytes]:
+        """Return, for each task of a run whose answer was used, the ``NewEntry.digest`` of that."""
         ...
 
     async def inbox(self, run_id: str, after: int = 0) -> Sequence[Entry]:

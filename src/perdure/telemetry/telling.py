@@ -139,7 +139,11 @@ class Telling:
 
     @property
     def _remedy(self) -> str:
-        return "`perdure export RUN` gives them out" if self._store is not None else "none: they are of runs in memory"
+        return (
+            "`perdure export RUN --format otlp` gives them out"
+            if self._store is not None
+            else "none: they are of runs in memory"
+        )
 
     def take(self, commit: Commit, breathe: Callable[[], None]) -> bool:
         """Tell of a commit; say whether others are behind."""

@@ -51,7 +51,7 @@ class Replayed(msgspec.Struct):
 
 
 def replay(file: str | PathLike[str], graph: Graph[Any, Any, Any, Any]) -> Replayed:
-    """Fold a run that ``perdure export-run`` has written with a graph.
+    """Fold a run that ``perdure export`` has written with a graph.
 
     Raises:
         StoreError: the file isn't an export, or is damaged.

@@ -57,7 +57,7 @@ def test_the_file_says_what_it_is(tmp_path):
     path = tmp_path / "runs.db"
     run(open_and_close(path))
     assert query(path, "PRAGMA application_id") == [(APPLICATION_ID,)]
-    assert query(path, "PRAGMA user_version") == [(1,)]
+    assert query(path, "PRAGMA user_version") == [(2,)]
     assert query(path, "PRAGMA page_size") == [(8192,)]
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
     assert APPLICATION_ID.to_bytes(4, "big") == b"perd"
@@ -115,8 +115,8 @@ def test_memory_is_no_file(tmp_path, monkeypatch):
 def test_a_schema_of_a_newer_version_is_left_alone(tmp_path):
     path = tmp_path / "runs.db"
     run(open_and_close(path))
-    query(path, "PRAGMA user_version = 2")
-    with pytest.raises(StoreTooNew, match="version 2, and this perdure knows version 1"):
+    query(path, "PRAGMA user_version = 3")
+    with pytest.raises(StoreTooNew, match="version 3, and this perdure knows version 2"):
         run(open_and_close(path))
 
 

@@ -300,7 +300,18 @@ def test_the_schema_is_made_of_the_files():
             assert connection.execute("PRAGMA user_version").fetchall() == [(version,)]
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
         assert {"run", "log", "blob", "snapshot", "plan", "wait", "inbox", "answered"} <= names
-        assert {"counter", "events", "runs", "waiting"} <= names
+        assert {
+            "counter",
+            "events",
+            "runs",
+            "waiting",
+            "attempts",
+            "tasks",
+            "batches",
+            "joins",
+            "waits",
+            "verbs",
+        } <= names
         for name, sql in QUERIES.items():
             parameters = [None] * (max([int(n) for n in re.findall(r"\?(\d+)", sql)], default=sql.count("?")))
             connection.execute(f"EXPLAIN {sql}", parameters)

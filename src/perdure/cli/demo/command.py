@@ -28,11 +28,16 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, folder: Path | None, no_crash: bool, db: Path, as_json: bool) -> None:
-    """Kill a run of a real graph half-way, and watch it go on.
+    r"""Kill a run of a real graph half-way, and watch it go on.
 
     A worker process tokenises and parses a thousand files and more. It is killed with SIGKILL at a random moment; another
     process goes on. Then the log is asked whether anything that was finished ran again, and the result is compared with
     that of a run that nobody kills.
+
+    \b
+    Examples:
+      perdure demo
+      perdure demo --path src --db demo.db
     """
     from perdure.cli.demo.census import census, files_of, standard_library  # noqa: PLC0415
     from perdure.cli.demo.report import print_story, story_data  # noqa: PLC0415

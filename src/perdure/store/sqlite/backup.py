@@ -15,7 +15,7 @@ import msgspec
 from perdure.errors import StoreReadOnly
 from perdure.store.sqlite.connection import call, close_connection, open_connection
 from perdure.store.sqlite.failures import SQLITE_ERRORS, translated
-from perdure.store.sqlite.file import file_system, is_network
+from perdure.store.sqlite.file import file_system, find_file, is_network
 from perdure.store.sqlite.queries import QUERIES
 
 FIXED = (3, 51, 3)
@@ -50,7 +50,7 @@ async def back_up(source: Path, target: Path) -> None:
         StoreReadOnly: something is there, or it can't be written.
         StoreError: the copy can't be made.
     """
-    connection = await open_connection(source, lambda raw: None)
+    connection = await open_connection(find_file(source), lambda raw: None, only_reads=True)
     try:
         await call(connection, lambda raw: _copy(raw, target))
     finally:

@@ -45,15 +45,27 @@ async def call(connection: aiosqlite.Connection, function: Callable[[sqlite3.Con
     return outcome[0]
 
 
-async def open_connection(path: Path, set_up: Callable[[sqlite3.Connection], None]) -> aiosqlite.Connection:
+async def open_connection(
+    path: Path, set_up: Callable[[sqlite3.Connection], None], *, only_reads: bool = False
+) -> aiosqlite.Connection:
     """Connect and run a first function.
+
+    Args:
+        path: the file.
+        set_up: the function.
+        only_reads: whether nothing is to be written, so that the file needn't be writable; see ``reading_uri``.
 
     Raises:
         StoreError: the file can't be used; the class says why.
     """
     try:
         connection = await aiosqlite.connect(
-            path, factory=FunctionConnection, isolation_level=None, timeout=0, cached_statements=64
+            path,
+            factory=FunctionConnection,
+            isolation_level=None,
+            timeout=0,
+            cached_statements=64,
+            uri=isinstance(path, str),
         )
     except sqlite3.Error as error:
         raise translated(error, str(path)) from error

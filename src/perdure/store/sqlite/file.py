@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from pathlib import Path
+from urllib.parse import quote
 
 from perdure.errors import StoreForeign, StoreReadOnly, StoreUnsupported
 
@@ -62,11 +63,49 @@ def prepare_file(path: Path, *, force: bool) -> Path:
     return path
 
 
-def _check_existing(path: Path, location: str) -> None:
+def find_file(path: Path) -> Path:
+    """Return the path of a file that is there to be read, without symbolic links.
+
+    Raises:
+        StoreForeign: it is a folder, or something else that is no file.
+        StoreReadOnly: it isn't there, or can't be read.
+    """
+    location = str(path)
+    path = Path(os.path.realpath(path))
+    if not path.exists():
+        raise StoreReadOnly("there is no such file", location=location)
+    _check_regular(path, location)
+    if not os.access(path, os.R_OK):
+        raise StoreReadOnly("this user may not read it", location=location)
+    return path
+
+
+def reading_uri(path: Path) -> str:
+    """Return the URI by which SQLite opens a file that is only to be read, maybe by somebody who can't write to it.
+
+    A connection that may write is asked not to, because only such a one takes the -wal and -shm files away again which it
+    needs. One that may not must not create them either: they would belong to the wrong user, and lock out the right one. So it
+    uses those that are there; and if there are none, nobody has the file open, and SQLite may take it for one that doesn't
+    change.
+    """
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        how = "mode=rw"
+    elif Path(f"{path}-wal").exists():
+        how = "mode=ro"
+    else:
+        how = "mode=ro&immutable=1"
+    return f"file:{quote(str(path))}?{how}"
+
+
+def _check_regular(path: Path, location: str) -> None:
     if path.is_dir():
         raise StoreForeign("it is a folder", location=location)
     if not path.is_file():
         raise StoreForeign("it isn't a regular file", location=location)
+
+
+def _check_existing(path: Path, location: str) -> None:
+    _check_regular(path, location)
     if not os.access(path, os.R_OK | os.W_OK):
         raise StoreReadOnly("this user may not write to it", location=location)
 

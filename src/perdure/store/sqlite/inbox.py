@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
-from hashlib import blake2b
 from typing import Any
 
 from perdure.store.port import OVER, Entry, NewEntry, Put, Wait
@@ -37,7 +36,7 @@ class PutOperation:
         ((run, status),) = found
         digest = None
         if new.kind == ANSWER:
-            digest = _digest(new)
+            digest = new.digest
             if (refused := self._refused(connection, run, digest)) is not None:
                 return refused
         elif status in OVER:
@@ -70,6 +69,15 @@ class PutOperation:
             return None
         found = connection.execute(QUERIES["read_entry"], (self.new.run_id, mine.number)).fetchall()
         return checked(entry, found, self.location) == [mine]
+
+
+def fill_inbox(connection: sqlite3.Connection, run: int, entries: Sequence[NewEntry]) -> None:
+    """Put entries in as they are."""
+    for new in entries:
+        digest = new.digest if new.kind == ANSWER else None
+        connection.execute(
+            QUERIES["insert_entry"], (run, new.kind, new.key, new.value.decode(), new.by, new.at, digest)
+        )
 
 
 def close_waits(connection: sqlite3.Connection, run: int, tasks: Sequence[str]) -> None:
@@ -106,8 +114,3 @@ def take_entries(connection: sqlite3.Connection, run: int, numbers: Sequence[int
                 connection.execute(QUERIES["remember_answer"], (run, key, digest))
     ((is_left,),) = connection.execute(QUERIES["is_mail_left"], (run,)).fetchall()
     return bool(is_left)
-
-
-def _digest(answer: NewEntry) -> bytes:
-    by = answer.by.encode()
-    return blake2b(b"%d:%b%b" % (len(by), by, answer.value), digest_size=16).digest()

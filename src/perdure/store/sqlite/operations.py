@@ -15,8 +15,8 @@ from typing import Any, Protocol
 import msgspec
 
 from perdure.errors import Fenced
-from perdure.store.port import Append, NewRun, Row, RunInfo, Snapshot
-from perdure.store.sqlite.inbox import close_waits, open_waits, take_entries
+from perdure.store.port import Append, Brought, NewRun, Row, RunInfo, Snapshot
+from perdure.store.sqlite.inbox import close_waits, fill_inbox, open_waits, take_entries
 from perdure.store.sqlite.queries import QUERIES
 from perdure.store.sqlite.rows import checked, encode_owner, encode_tags, run_info
 
@@ -66,6 +66,7 @@ class CreateOperation:
             run.update.error,
             run.update.due_at,
             encode_tags(run.tags),
+            run.origin,
         )
         cursor = connection.execute(QUERIES["insert_run"], fields)
         if cursor.rowcount == 1:
@@ -73,10 +74,14 @@ class CreateOperation:
             assert number is not None
             _insert(connection, number, run.rows, run.blobs)
             open_waits(connection, number, run.opened)
+            self._bring(connection, number)
             return self._created(), True
         found = connection.execute(QUERIES["get_run"], (run.run_id,)).fetchall()
         (info,) = checked(run_info, found, self.location)
         return info, False
+
+    def _bring(self, connection: sqlite3.Connection, number: int) -> None:
+        """Insert what else the new run has."""
 
     def _created(self) -> RunInfo:
         """Return what the view ``runs`` now says of the run."""
@@ -109,12 +114,19 @@ class CreateOperation:
 class AdoptOperation(CreateOperation):
     """Create a run that comes from another store."""
 
-    def apply(self, connection: sqlite3.Connection) -> tuple[RunInfo, bool]:
-        """Insert the run, and count the store's epochs on beyond its own."""
-        info, is_new = super().apply(connection)
-        if is_new:
-            connection.execute(QUERIES["pass_epoch"], (max(row.epoch for row in self.run.rows),))
-        return info, is_new
+    def __init__(self, location: str, run: NewRun, brought: Brought) -> None:
+        super().__init__(location, run)
+        self.brought = brought
+
+    def _bring(self, connection: sqlite3.Connection, number: int) -> None:
+        """Insert what it brings along, and count the store's epochs on beyond its own."""
+        run, brought = self.run, self.brought
+        if brought.plan is not None:
+            connection.execute(QUERIES["insert_plan"], (run.fingerprint, run.graph, brought.plan.decode()))
+        fill_inbox(connection, number, brought.inbox)
+        for task, digest in brought.answered.items():
+            connection.execute(QUERIES["remember_answer"], (number, task, digest))
+        connection.execute(QUERIES["pass_epoch"], (max(row.epoch for row in run.rows),))
 
 
 class DeleteOperation(msgspec.Struct):
@@ -123,7 +135,7 @@ class DeleteOperation(msgspec.Struct):
     run_ids: Sequence[str]
 
     def apply(self, connection: sqlite3.Connection) -> list[str]:
-        """Return the ids of those that were there and over."""
+        """Return the ids of those that were there and over, and that no other run was forked from."""
         found = [connection.execute(QUERIES["delete_run"], (run_id,)).fetchall() for run_id in self.run_ids]
         return [run_id for rows in found for (run_id,) in rows]
 

@@ -76,8 +76,8 @@ PRAGMA wal_autocheckpoint = 0;
 -- name: insert_run
 -- Create a run; nothing happens if the id is taken.
 INSERT INTO run (run_id, graph, fingerprint, status, known_seq, epoch, owner, lease_until, created_at, inputs_digest,
-                 state_digest, error, due_at, tags)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                 state_digest, error, due_at, tags, origin)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run_id) DO NOTHING;
 
 -- name: position
@@ -160,9 +160,26 @@ WHERE tag.name = ?8
 ORDER BY tag.created_at DESC, run_id DESC
 LIMIT ?7;
 
+-- name: run_ids
+-- Those that begin with a text: first the text itself, then the newest ones.
+SELECT run_id
+FROM run
+WHERE run_id >= ?1 AND run_id < ?1 || char(0x10FFFF)
+ORDER BY run_id <> ?1, created_at DESC, number DESC
+LIMIT ?2;
+
+-- name: graph_names
+-- Those of the plans, which are few: no run is looked at.
+SELECT DISTINCT name FROM plan WHERE name >= ?1 AND name < ?1 || char(0x10FFFF) ORDER BY name LIMIT ?2;
+
 -- name: delete_run
 -- Triggers take along all that belongs to it.
-DELETE FROM run WHERE run_id = ? AND status IN ('COMPLETED', 'FAILED', 'CANCELLED') RETURNING run_id;
+DELETE FROM run
+WHERE run_id = ?1 AND status IN ('COMPLETED', 'FAILED', 'CANCELLED') AND NOT EXISTS (SELECT 1 FROM run WHERE origin = ?1)
+RETURNING run_id;
+
+-- name: origins
+SELECT run_id, origin FROM run WHERE origin <> '';
 
 -- name: sizes
 SELECT run_id, graph, status,
@@ -355,6 +372,9 @@ SELECT EXISTS (SELECT 1 FROM inbox WHERE run = ?);
 -- name: remember_answer
 INSERT INTO answered (run, task, digest) VALUES (?, ?, ?)
 ON CONFLICT (run, task) DO UPDATE SET digest = excluded.digest;
+
+-- name: used_answers
+SELECT task, digest FROM answered WHERE run = (SELECT number FROM run WHERE run_id = ?) ORDER BY task;
 
 -- name: forget_answer
 DELETE FROM answered WHERE run = ? AND task = ?;

@@ -78,6 +78,16 @@ def text(columns: Sequence[Any]) -> str:
     return msgspec.convert(columns, tuple[str])[0]
 
 
+def origin(columns: Sequence[Any]) -> tuple[str, str]:
+    """Return the id of a run and that of the one it comes from."""
+    return msgspec.convert(columns, tuple[str, str])
+
+
+def answered(columns: Sequence[Any]) -> tuple[str, bytes]:
+    """Return a row of ``answered``."""
+    return msgspec.convert(columns, tuple[str, bytes])
+
+
 def number(columns: Sequence[Any]) -> int | None:
     """Return the only column, a number or nothing."""
     return msgspec.convert(columns, tuple[int | None])[0]

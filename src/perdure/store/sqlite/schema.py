@@ -39,10 +39,7 @@ def _set_up_writer(connection: sqlite3.Connection, location: str, synchronous: S
         raise StoreForeign("it is an SQLite file of another application", location=location)
     steps = migrations()
     newest, _ = steps[-1]
-    if version > newest:
-        raise StoreTooNew(
-            f"its schema is of version {version}, and this perdure knows version {newest}", location=location
-        )
+    _check_version(version, newest, location)
     if is_new:
         _one(connection, "set_page_size")
     if (mode := _one(connection, "use_wal")) != "wal":
@@ -98,6 +95,27 @@ def _differing(connection: sqlite3.Connection, steps: list[tuple[int, str]]) -> 
     return [
         name for name in names if theirs.get(name) != ours.get(name) or columns[0].get(name) != columns[1].get(name)
     ]
+
+
+def set_up_only_reader(connection: sqlite3.Connection, location: str, lock_timeout_s: float) -> None:
+    """Check that the file is a perdure store of a version that can be read, and set what a connection needs that only reads.
+
+    Raises:
+        StoreForeign: it is something else.
+        StoreTooNew: it was made by a newer version.
+    """
+    set_up_reader(connection)
+    application, version, _ = patiently(lambda: _identity(connection), lock_timeout_s)
+    if application != APPLICATION_ID:
+        raise StoreForeign("it isn't a perdure store", location=location)
+    _check_version(version, migrations()[-1][0], location)
+
+
+def _check_version(version: int, newest: int, location: str) -> None:
+    if version > newest:
+        raise StoreTooNew(
+            f"its schema is of version {version}, and this perdure knows version {newest}", location=location
+        )
 
 
 def set_up_reader(connection: sqlite3.Connection) -> None:

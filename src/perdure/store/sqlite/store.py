@@ -20,13 +20,14 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from perdure.errors import StoreClosed, StoreCorrupt, StoreUnsupported
+from perdure.errors import StoreClosed, StoreCorrupt, StoreReadOnly, StoreUnsupported
 from perdure.store.chain import verify_blob
 from perdure.store.port import (
     NO_TAGS,
     PAGE_BYTES,
     Announced,
     Append,
+    Brought,
     Entry,
     Lease,
     NewEntry,
@@ -43,7 +44,7 @@ from perdure.store.sqlite import leaving, rows
 from perdure.store.sqlite.backup import FileFacts, back_up, file_facts
 from perdure.store.sqlite.connection import call, close_connection, open_connection
 from perdure.store.sqlite.failures import SQLITE_ERRORS, unreadable
-from perdure.store.sqlite.file import prepare_file
+from perdure.store.sqlite.file import find_file, prepare_file
 from perdure.store.sqlite.inbox import PutOperation
 from perdure.store.sqlite.leases import AnnounceOperation, ClaimOperation, EpochOperation, HeartbeatOperation
 from perdure.store.sqlite.operations import (
@@ -57,7 +58,7 @@ from perdure.store.sqlite.operations import (
 )
 from perdure.store.sqlite.patience import patiently
 from perdure.store.sqlite.queries import QUERIES
-from perdure.store.sqlite.schema import Synchronous, set_up_reader, set_up_writer
+from perdure.store.sqlite.schema import Synchronous, set_up_only_reader, set_up_reader, set_up_writer
 from perdure.store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -75,6 +76,7 @@ class SQLiteStore:
             process; power loss may take the last commits with it, but never a part of one.
         lock_timeout_s: how long to wait, in seconds, for another process that writes.
         force: open the file even if it lies on a network file system.
+        read_only: only read: the file has to be there, it and its schema stay as they are, and whoever may read it may open it.
     """
 
     def __init__(
@@ -84,11 +86,13 @@ class SQLiteStore:
         synchronous: Synchronous = "FULL",
         lock_timeout_s: float = 10.0,
         force: bool = False,
+        read_only: bool = False,
     ) -> None:
         self._path = Path(path)
         self._synchronous: Synchronous = synchronous
         self._lock_timeout_s = lock_timeout_s
         self._force = force
+        self._read_only = read_only
         self._writing: aiosqlite.Connection | None = None
         self._reading: aiosqlite.Connection | None = None
         self._writer: Writer | None = None
@@ -127,8 +131,16 @@ class SQLiteStore:
     async def _connect(self) -> None:
         if self._path.name == ":memory:":
             raise StoreUnsupported("that is no file; MemoryStore() keeps runs in memory", location=self.location)
-        path = prepare_file(self._path, force=self._force)
         location, synchronous, timeout_s = self.location, self._synchronous, self._lock_timeout_s
+        self._pid, self._loop = os.getpid(), asyncio.get_running_loop()
+        if self._read_only:
+            self._reading = await open_connection(
+                find_file(self._path), lambda raw: set_up_only_reader(raw, location, timeout_s), only_reads=True
+            )
+            self._abandoned = weakref.finalize(self, _abandoned, location, self._reading)
+            self._abandoned.atexit = False
+            return
+        path = prepare_file(self._path, force=self._force)
         writing = await open_connection(path, lambda raw: set_up_writer(raw, location, synchronous, timeout_s))
         try:
             self._reading = await open_connection(path, set_up_reader)
@@ -139,7 +151,6 @@ class SQLiteStore:
         self._abandoned = weakref.finalize(self, _abandoned, location, self._reading, writing)
         self._abandoned.atexit = False
         self._writer = Writer(writing, location, lock_timeout_s=timeout_s)
-        self._pid, self._loop = os.getpid(), asyncio.get_running_loop()
 
     async def close(self) -> None:
         """Finish what was handed in and close the file; a store that is closed stays so."""
@@ -152,7 +163,7 @@ class SQLiteStore:
         async with self._changing():
             self._opened = max(0, self._opened - 1)
             writer, reading, writing = self._writer, self._reading, self._writing
-            if self._opened or writer is None or reading is None or writing is None:
+            if self._opened or reading is None:
                 return
             self._writer = self._reading = self._writing = None
             self._abandoned.detach()
@@ -180,6 +191,8 @@ class SQLiteStore:
 
     def _write(self, operation: Operation) -> Coroutine[Any, Any, Any]:
         if self._writer is None:
+            if self._reading is not None:
+                raise StoreReadOnly("the store was opened to be read only", location=self.location)
             raise StoreClosed("the store is closed", location=self.location)
         self._check_here()
         return self._writer.submit(operation)
@@ -271,15 +284,19 @@ class SQLiteStore:
         tagged = (*parameters, name, value, rows.encode_tags(tags))
         return await self._fetch("list_tagged_runs", tagged, rows.run_info)
 
-    async def adopt(self, run: NewRun) -> tuple[RunInfo, bool]:
+    async def adopt(self, run: NewRun, brought: Brought) -> tuple[RunInfo, bool]:
         """Create a run that comes from another store, with its whole log; if the id is taken, return what is there and False."""
-        created: tuple[RunInfo, bool] = await self._write(AdoptOperation(self.location, run))
+        created: tuple[RunInfo, bool] = await self._write(AdoptOperation(self.location, run, brought))
         return created
 
     async def delete(self, run_ids: Sequence[str]) -> Sequence[str]:
-        """Delete whole runs with all that belongs to them, those that are over; return their ids."""
+        """Delete whole runs with all that belongs to them, those that are over and that none was forked from; return their ids."""
         gone: list[str] = await self._write(DeleteOperation(run_ids))
         return gone
+
+    async def origins(self) -> Mapping[str, str]:
+        """Return, for each run that was forked from another one, the id of that."""
+        return dict(await self._fetch("origins", (), rows.origin))
 
     async def sizes(self) -> Sequence[Size]:
         """Return how much each run takes, the largest first."""
@@ -370,6 +387,10 @@ class SQLiteStore:
         put: tuple[Put, Entry | None] = await self._write(PutOperation(self.location, entry))
         return put
 
+    async def answered(self, run_id: str) -> Mapping[str, bytes]:
+        """Return, for each task of a run whose answer was used, the digest of that."""
+        return dict(await self._fetch("used_answers", (run_id,), rows.answered))
+
     async def inbox(self, run_id: str, after: int = 0) -> Sequence[Entry]:
         """Return what is in a run's inbox with a number greater than ``after``, in order."""
         return await self._fetch("read_inbox", (run_id, after), rows.entry)
@@ -390,8 +411,12 @@ class SQLiteStore:
         if run_id is None:
             return await self._fetch("read_waits", parameters, rows.wait)
         if task is not None:
-            return await self._fetch("read_wait", (*parameters, run_id, task), rows.wait)
-        return await self._fetch("read_waits_of_run", (*parameters, run_id), rows.wait)
+            found = await self._fetch("read_wait", (*parameters, run_id, task), rows.wait)
+        else:
+            found = await self._fetch("read_waits_of_run", (*parameters, run_id), rows.wait)
+        if any(wait.run_id != run_id for wait in found):
+            raise StoreCorrupt(f"run {run_id!r}: its row isn't what the index says of it", location=self.location)
+        return found
 
     async def mail(self, owner: Owner) -> Sequence[str]:
         """Return the ids of the runs with something in their inbox whose lease is this owner's."""
@@ -438,14 +463,18 @@ def _abandoned(location: str, *connections: aiosqlite.Connection) -> None:
     warnings.warn(f"{location}: the store was dropped before it was closed", ResourceWarning, stacklevel=1)
 
 
-async def _disconnect(writer: Writer, reading: aiosqlite.Connection, writing: aiosqlite.Connection) -> None:
+async def _disconnect(
+    writer: Writer | None, reading: aiosqlite.Connection, writing: aiosqlite.Connection | None
+) -> None:
     try:
-        await writer.close()
+        if writer is not None:
+            await writer.close()
     finally:
         try:
             await close_connection(reading)
         finally:
-            await close_connection(writing)  # the last: it takes the -wal file over into the file
+            if writing is not None:
+                await close_connection(writing)  # the last: it takes the -wal file over into the file
 
 
 async def _completed(work: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from perdure.errors import RunConflict, StoreCorrupt
 from perdure.store.chain import blob_name
 from perdure.store.export import export_run, import_run, read_export
-from perdure.store.port import RunUpdate, Store
+from perdure.store.port import Brought, RunUpdate, Store
 from perdure.testing.store_laws.keeping import snapshot
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import (
@@ -111,9 +111,9 @@ class HousekeepingLaws(Laws):
         """Else its epochs would go back."""
         log = Log("run", 1000)
         run = log.creation(events("a"))
-        _, is_new = await store.adopt(run)
+        _, is_new = await store.adopt(run, Brought())
         assert is_new
-        assert not (await store.adopt(run))[1]
+        assert not (await store.adopt(run, Brought()))[1]
         assert await store.next_epoch() > 1000
         (claimed,) = await store.claim(owner(), graphs=["graph"], now=START, until=START + 1, limit=1)
         assert claimed.epoch > 1000

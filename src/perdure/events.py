@@ -131,12 +131,12 @@ class RunStarted(Event, frozen=True):
     """The run this one was forked from, or goes on from."""
     in_trace: bool = False
     """Whether the run is told in the trace of whoever started it, and not in one of its own."""
+    reason: str = ""
+    """Why it was forked, if it was."""
     origin_trace: str = ""
     """The W3C traceparent of whoever started the origin, if that is told in its trace."""
     sampled: bool | None = None
     """Whether telemetry takes the run, decided when it was started; None if nobody has decided."""
-    reason: str = ""
-    """Why it was forked, if it was."""
 
     @property
     def outer_trace(self) -> str:

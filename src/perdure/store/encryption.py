@@ -250,8 +250,8 @@ class _SealedStore:
     async def claim(self, owner: Owner, **conditions: Any) -> Sequence[RunInfo]:
         return [*map(self._info, await self.sealed.claim(owner, **conditions))]
 
-    async def orphans(self, now: int) -> Sequence[RunInfo]:
-        return [*map(self._info, await self.sealed.orphans(now))]
+    async def orphans(self, now: int, besides: Owner | None = None) -> Sequence[RunInfo]:
+        return [*map(self._info, await self.sealed.orphans(now, besides))]
 
     # --- logs ---
 

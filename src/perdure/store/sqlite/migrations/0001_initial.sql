@@ -37,20 +37,6 @@ CREATE INDEX run_to_drive ON run (graph, ready_at) WHERE ready_at IS NOT NULL;
 CREATE INDEX run_under_lease ON run (lease_until)
 WHERE owner IS NOT NULL AND status IN ('PENDING', 'RUNNING', 'WAITING');
 
--- The tags of runs once more, so that runs are found by one, the newest first.
-CREATE TABLE tag (
-    name       TEXT NOT NULL,
-    value      TEXT NOT NULL,
-    created_at INTEGER NOT NULL,                   -- as in run
-    run        INTEGER NOT NULL,                   -- the number of the run
-    PRIMARY KEY (name, value, created_at, run)
-) STRICT, WITHOUT ROWID;
-
-CREATE TRIGGER run_is_found_by_its_tags AFTER INSERT ON run WHEN NEW.tags <> '{}'
-BEGIN
-    INSERT INTO tag (name, value, created_at, run) SELECT key, value, NEW.created_at, NEW.number FROM json_each(NEW.tags);
-END;
-
 -- One row for each commit of a run, in the order of the commits of all runs. So a commit is written at the end of the
 -- table, whichever run it belongs to: pages are full, and a commit of many runs touches few of them. (Kept together by run,
 -- 1,000 live runs wrote four times as many bytes.)
@@ -89,8 +75,6 @@ BEGIN
     DELETE FROM wait WHERE run = OLD.number;
     DELETE FROM inbox WHERE run = OLD.number;
     DELETE FROM answered WHERE run = OLD.number;
-    DELETE FROM tag
-    WHERE (name, value, created_at, run) IN (SELECT key, value, OLD.created_at, OLD.number FROM json_each(OLD.tags));
 END;
 
 CREATE TABLE blob (
@@ -159,14 +143,6 @@ BEGIN
     DELETE FROM wait WHERE run = NEW.number;
     DELETE FROM inbox WHERE run = NEW.number AND (NEW.status <> 'FAILED' OR kind NOT IN ('answer', 'signal'));
 END;
-
--- Who looks for runs to drive, so that each run is left to those who have its very graph.
-CREATE TABLE worker (
-    id           TEXT PRIMARY KEY,
-    owner        TEXT NOT NULL,                    -- as in run, as JSON
-    fingerprints TEXT NOT NULL,                    -- of the graphs it has, a JSON array
-    until        INTEGER NOT NULL                  -- when it is to be taken for gone, if it isn't heard of again
-) STRICT;
 
 CREATE TABLE plan (
     fingerprint TEXT PRIMARY KEY,

@@ -1,4 +1,5 @@
--- What an auditor asks: which run was forked from which, and views of tasks, batches, joins, waits and verbs.
+-- What an auditor asks: which run was forked from which, and views of tasks, batches, joins, waits and verbs. Runs are found
+-- by their tags, and workers find each other.
 
 PRAGMA user_version = 2;
 
@@ -19,6 +20,37 @@ WHERE origin <> '' AND EXISTS (
 );
 
 CREATE INDEX run_by_origin ON run (origin) WHERE origin <> '';
+
+-- The tags of runs once more, so that runs are found by one, the newest first.
+CREATE TABLE tag (
+    name       TEXT NOT NULL,
+    value      TEXT NOT NULL,
+    created_at INTEGER NOT NULL,                   -- as in run
+    run        INTEGER NOT NULL,                   -- the number of the run
+    PRIMARY KEY (name, value, created_at, run)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO tag (name, value, created_at, run)
+SELECT given.key, given.value, run.created_at, run.number FROM run, json_each(run.tags) AS given;
+
+CREATE TRIGGER run_is_found_by_its_tags AFTER INSERT ON run WHEN NEW.tags <> '{}'
+BEGIN
+    INSERT INTO tag (name, value, created_at, run) SELECT key, value, NEW.created_at, NEW.number FROM json_each(NEW.tags);
+END;
+
+CREATE TRIGGER run_takes_its_tags_along AFTER DELETE ON run
+BEGIN
+    DELETE FROM tag
+    WHERE (name, value, created_at, run) IN (SELECT key, value, OLD.created_at, OLD.number FROM json_each(OLD.tags));
+END;
+
+-- Who looks for runs to drive, so that each run is left to those who have its very graph.
+CREATE TABLE worker (
+    id           TEXT PRIMARY KEY,
+    owner        TEXT NOT NULL,                    -- as in run, as JSON
+    fingerprints TEXT NOT NULL,                    -- of the graphs it has, a JSON array
+    until        INTEGER NOT NULL                  -- when it is to be taken for gone, if it isn't heard of again
+) STRICT;
 
 DROP VIEW runs;
 

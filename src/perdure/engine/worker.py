@@ -311,7 +311,7 @@ class Worker:
     async def _claim_due(self, graphs: list[str]) -> int:
         began, limit = self.clock.monotonic(), min(CLAIM_PAGE, self.max_runs - len(self.driven))
         claimed = await self.store.claim(
-            self.owner, graphs=graphs, now=self.clock.now(), until=self.leases.until(), limit=limit
+            self.owner, graphs=graphs, now=self.leases.judged_at(), until=self.leases.until(), limit=limit
         )
         self._look_after(claimed, began)
         await asyncio.gather(*[self._resume_claimed(info) for info in claimed])
@@ -358,7 +358,7 @@ class Worker:
         claimed = await self.store.claim(
             self.owner,
             graphs=(),
-            now=self.clock.now(),
+            now=self.leases.judged_at(),
             until=self.leases.until(),
             limit=1,
             run_id=info.run_id,

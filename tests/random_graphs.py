@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, TypeAlias
@@ -87,19 +88,43 @@ class Race:
     streamed: bool
 
 
-Block: TypeAlias = Step | Seq | Broadcast | Map | Grid | Either | Loop | Race
+class Construct(ABC):
+    """A block that says itself what it gives, and how it is built; its fields are ints, blocks and tuples of blocks."""
+
+    is_race = False
+    """Whether its result, or how often its steps run, depends on timing."""
+
+    @abstractmethod
+    def possible(self, value: int) -> set[int]:
+        """Return everything that it may give."""
+
+    @abstractmethod
+    def evaluate(self, value: int, tally: Tally) -> int:
+        """Return what it must give, and count the steps it must run."""
+
+    @abstractmethod
+    def add(self, building: Building) -> tuple[Any, Any]:
+        """Add it to a graph; return its first and its last node."""
 
 
-def random_block(rng: Random, depth: int, *, races: bool = False) -> Block:
-    """Return a random block."""
+Block: TypeAlias = Step | Seq | Broadcast | Map | Grid | Either | Loop | Race | Construct
+
+Inner: TypeAlias = Callable[[], Block]
+More: TypeAlias = Callable[[Random, Inner], Block]
+
+
+def random_block(rng: Random, depth: int, *, races: bool = False, more: More | None = None) -> Block:
+    """Return a random block; ``more`` makes others than there are here, from a function that returns inner ones."""
     if depth == 0:
         return Step(rng.randrange(1, 9), rng.randrange(100))
     kinds = ["step", "seq", "seq", "broadcast", "map", "map", "grid", "either", "loop", *(["race"] if races else [])]
     kind = rng.choice(kinds)
 
     def inner() -> Block:
-        return random_block(rng, depth - 1, races=races)
+        return random_block(rng, depth - 1, races=races, more=more)
 
+    if more is not None and rng.random() < 0.5:
+        return more(rng, inner)
     if kind == "seq":
         return Seq(inner(), inner())
     if kind == "broadcast":
@@ -126,7 +151,7 @@ def kinds(block: Block) -> set[type]:
 
 def has_race(block: Block) -> bool:
     """Say whether the result of a block depends on timing."""
-    return Race in kinds(block)
+    return any(kind is Race or (issubclass(kind, Construct) and kind.is_race) for kind in kinds(block))
 
 
 def size(block: Block) -> int:
@@ -182,6 +207,8 @@ def next_round(value: int) -> int:
 
 def evaluate(block: Block, value: int, tally: Tally) -> int:
     """Return what a block must give, and count the steps it must run."""
+    if isinstance(block, Construct):
+        return block.evaluate(value, tally)
     if isinstance(block, Step):
         result = work(value, block.a, block.b)
         tally.count += 1
@@ -213,16 +240,18 @@ def evaluate(block: Block, value: int, tally: Tally) -> int:
 
 def possible(block: Block, value: int) -> set[int]:
     """Return everything that a block may give, whoever wins its races."""
+    if isinstance(block, Construct):
+        return block.possible(value)
     if isinstance(block, Seq):
         return {end for middle in possible(block.first, value) for end in possible(block.second, middle)}
     if isinstance(block, Broadcast):
-        return _combined([possible(arm, value) for arm in block.arms], ordered=block.ordered)
+        return combined([possible(arm, value) for arm in block.arms], ordered=block.ordered)
     if isinstance(block, Map):
         arms = [possible(block.arm, item(value, index)) for index in range(block.width)]
-        return _combined(arms, ordered=block.ordered)
+        return combined(arms, ordered=block.ordered)
     if isinstance(block, Grid):
         cells = [item(item(value, row), column) for row in range(block.rows) for column in range(block.columns)]
-        return _combined([possible(block.arm, cell) for cell in cells], ordered=False)
+        return combined([possible(block.arm, cell) for cell in cells], ordered=False)
     if isinstance(block, Either):
         return possible(block.arms[low(value) % len(block.arms)], value)
     if isinstance(block, Loop):
@@ -235,7 +264,7 @@ def possible(block: Block, value: int) -> set[int]:
     return {work(value, block.a, block.b)}
 
 
-def _combined(arms: list[set[int]], *, ordered: bool) -> set[int]:
+def combined(arms: list[set[int]], *, ordered: bool) -> set[int]:
     """Return the sums there may be of one value of each arm, weighed by its place if they are ordered."""
     sums = {with_low(next(iter(arms[0])), 0)}
     for place, values in enumerate(arms):
@@ -264,9 +293,13 @@ def _first(ctx: ReducerContext[Tally, Any], current: int | None, arrived: int) -
     return arrived
 
 
-class _Building:
-    def __init__(self, seed: int, pauses: int, tick_s: float) -> None:
-        self.g = GraphBuilder(name="random", state_type=Tally, input_type=int, output_type=int, max_steps=100_000)
+class Building:
+    """A graph on its way."""
+
+    def __init__(self, seed: int, pauses: int, tick_s: float, long_s: float, g: Any = None) -> None:
+        self.g = g or GraphBuilder(name="random", state_type=Tally, input_type=int, output_type=int, max_steps=100_000)
+        self.unit_s = tick_s or 0.001
+        self.long_s = long_s
         self.count = 0
         self.seed = seed
         self.pauses = pauses
@@ -285,18 +318,20 @@ class _Building:
             for _ in range(turns):
                 await asyncio.sleep(0)
 
-    def step(self, function: Any) -> Any:
+    def step(self, function: Any, **options: Any) -> Any:
         async def body(ctx: StepContext[Tally, None, int]) -> Any:
             await self.pause(ctx)
             return function(ctx, ctx.inputs)
 
-        return self.g.step(body, node_id=self.name("step"))
+        return self.g.step(body, node_id=self.name("step"), **options)
 
-    def plain(self, function: Any) -> Any:
-        return self.step(lambda ctx, value: function(value))
+    def plain(self, function: Any, **options: Any) -> Any:
+        return self.step(lambda ctx, value: function(value), **options)
 
     def block(self, block: Block) -> tuple[Any, Any]:
         """Add a block and return its first and its last node."""
+        if isinstance(block, Construct):
+            return block.add(self)
         build = getattr(self, f"add_{type(block).__name__.lower()}")
         ends: tuple[Any, Any] = build(block)
         return ends
@@ -307,7 +342,7 @@ class _Building:
         self.g.add(self.g.edge_from(middle).to(start))
         return head, end
 
-    def _work(self, block: Step) -> Any:
+    def work(self, block: Step) -> Any:
         def function(ctx: StepContext[Tally, None, int], value: int) -> int:
             result = work(value, block.a, block.b)
             ctx.state.count += 1
@@ -317,7 +352,7 @@ class _Building:
         return function
 
     def add_step(self, block: Step) -> tuple[Any, Any]:
-        node = self.step(self._work(block))
+        node = self.step(self.work(block))
         return node, node
 
     def joined(self, fork: str, *, ordered: bool) -> tuple[Any, Any]:
@@ -424,13 +459,15 @@ class _Building:
         return head, join
 
 
-def build(block: Block, *, seed: int = 0, pauses: int = 3, tick_s: float = 0.0) -> Graph[Tally, None, int, int]:
+def build(
+    block: Block, *, seed: int = 0, pauses: int = 3, tick_s: float = 0.0, long_s: float = 1.5
+) -> Graph[Tally, None, int, int]:
     """Return the graph of a block.
 
-    Its steps wait for up to ``pauses`` turns of the loop, or ticks if those have a length. With every third seed its maps
-    have few arms open at a time.
+    Its steps wait for up to ``pauses`` turns of the loop, or ticks if those have a length; its long sleeps take ``long_s``.
+    With every third seed its maps have few arms open at a time.
     """
-    building = _Building(seed, pauses, tick_s)
+    building = Building(seed, pauses, tick_s, long_s)
     first, last = building.block(block)
     building.g.add(
         building.g.edge_from(building.g.start_node).to(first), building.g.edge_from(last).to(building.g.end_node)

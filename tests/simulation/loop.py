@@ -35,6 +35,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._time = start
         self._running = False
         self.steps = 0
+        self.most_steps = MOST_STEPS
 
     # --- what asyncio asks of a loop ---
 
@@ -120,7 +121,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             self._jump()
         handle = self._ready.popleft()
         self.steps += 1
-        assert self.steps < MOST_STEPS, "the run doesn't come to an end"
+        assert self.steps < self.most_steps, "the run doesn't come to an end"
         if not handle._cancelled:
             handle._run()
 

@@ -14,7 +14,7 @@ from perdure import AnswerRefused, Engine, Graph, GraphBuilder
 from perdure.engine.owner import disappear
 from perdure.testing.invariants import violations
 from simulation.loop import Crash, SimulatedClock, SimulatedLoop
-from simulation.test_crash_at_every_await import Connection, Deadly
+from simulation.processes import Connection, Deadly
 from simulation.world import kinds
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")

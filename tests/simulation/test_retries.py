@@ -14,7 +14,7 @@ from perdure import DeadlineExceeded, Engine, GraphBuilder, Retry, StepTimeout
 from perdure.engine.owner import disappear
 from perdure.events import NodeFailed
 from simulation.loop import Crash, SimulatedClock, SimulatedLoop
-from simulation.test_crash_at_every_await import Connection, Deadly
+from simulation.processes import Connection, Deadly
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")
 

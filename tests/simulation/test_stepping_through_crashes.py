@@ -21,7 +21,7 @@ from perdure import (
 from perdure.events import Overridden
 from perdure.testing.invariants import violations
 from simulation.loop import Crash, SimulatedClock
-from simulation.test_crash_at_every_await import Connection, Simulation
+from simulation.processes import Connection, Simulation
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::RuntimeWarning")
 

@@ -209,7 +209,7 @@ class Control:
         claimed = await self._store.claim(
             worker.owner,
             graphs=(),
-            now=worker.clock.now(),
+            now=worker.leases.judged_at(),
             until=worker.leases.until(),
             limit=1,
             run_id=info.run_id,

@@ -4,6 +4,9 @@ A lease ends at a time of day in the store. Clocks of that kind jump, so the eng
 it has to stop: two thirds of a lease after it asked for the last extension that is known to have succeeded. It looks at
 that apart from the extensions, since what makes them late (a store that is locked, a process that was stopped) would make
 it late, too.
+
+If the time of day jumps ahead, every lease seems to have run out, also those of the living. So for as long as these have to
+extend theirs, or to give them up, leases are judged by the time that it would have been without the jump.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ LEASE_S = 15.0
 """How long a lease lasts; it is extended after a third of that, and given up after two thirds."""
 
 LOOKS_PER_FENCE = 5
+
+JUMP_S = 1.0
+"""By how much the two clocks have to part between two looks for that to be a jump."""
 
 CLAIM_PAGE = 100
 """How many runs are taken at a time."""
@@ -45,6 +51,9 @@ class Leases:
         self._fence_s = lease_s * 2 / 3
         self._held: dict[str, _Held] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._parted_s = self._apart_s()
+        self._jump_s = 0.0
+        self._jumped_at = 0.0
 
     def begin(self) -> None:
         """Start to extend leases."""
@@ -64,6 +73,23 @@ class Leases:
     def until(self) -> int:
         """Return when a lease ends that begins now."""
         return self._clock.now() + int(self._lease_s * 1e6)
+
+    def judged_at(self) -> int:
+        """Return the time by which it is to be said whether the leases of others have run out."""
+        now, apart_s = self._clock.monotonic(), self._apart_s()
+        if now - self._jumped_at >= self._fence_s:
+            self._jump_s = 0.0
+        if apart_s - self._parted_s > JUMP_S:
+            self._jump_s += apart_s - self._parted_s
+            self._jumped_at = now
+        elif self._parted_s - apart_s > JUMP_S:
+            self._jump_s = max(0.0, self._jump_s - (self._parted_s - apart_s))
+        self._parted_s = apart_s
+        return self._clock.now() - int(self._jump_s * 1e6)
+
+    def _apart_s(self) -> float:
+        """Return how far the time of day is from the time that never jumps, in seconds."""
+        return self._clock.now() / 1e6 - self._clock.monotonic()
 
     def add(self, run_id: str, epoch: int, since: float | None = None) -> None:
         """Look after a lease that was just taken, unless that is done already.

@@ -116,6 +116,7 @@ class Watch:
 
     async def _look(self) -> None:
         worker = self._worker
+        worker.leases.judged_at()  # a jump of the clock is noticed when it happens, or not at all
         version = await worker.store.version()
         has_changed = version != self._version
         self._version = version

@@ -334,7 +334,7 @@ class Worker:
         claimed = await self.store.claim(
             self.owner,
             graphs=graphs,
-            now=self.clock.now(),
+            now=self.leases.judged_at(),
             until=self.leases.until(),
             limit=limit,
             leaving=self.colleagues.leaving,
@@ -385,7 +385,7 @@ class Worker:
         claimed = await self.store.claim(
             self.owner,
             graphs=(),
-            now=self.clock.now(),
+            now=self.leases.judged_at(),
             until=self.leases.until(),
             limit=1,
             run_id=info.run_id,

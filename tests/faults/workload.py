@@ -7,7 +7,7 @@ would wait for ever.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -25,11 +25,13 @@ class Ledger:
     total: int = 0
 
 
-Entered = Callable[[str, str, int], None]
+Entered = Callable[[str, str, int], Awaitable[Any] | None]
 
 
-def entering(ctx: StepContext[Any, Entered, Any]) -> None:
-    ctx.deps(ctx.run_id, ctx.task_id, ctx.attempt)
+async def entering(ctx: StepContext[Any, Entered, Any]) -> None:
+    held = ctx.deps(ctx.run_id, ctx.task_id, ctx.attempt)
+    if held is not None:
+        await held
 
 
 def mapping(width: int = WIDTH) -> Graph[Any, Any, Any, Any]:
@@ -37,12 +39,12 @@ def mapping(width: int = WIDTH) -> Graph[Any, Any, Any, Any]:
 
     @g.step
     async def split(ctx: StepContext[Ledger, Any, int]) -> list[int]:
-        entering(ctx)
+        await entering(ctx)
         return list(range(ctx.inputs))
 
     @g.step
     async def work(ctx: StepContext[Ledger, Any, int]) -> int:
-        entering(ctx)
+        await entering(ctx)
         await asyncio.sleep(0)
         ctx.state.total += ctx.inputs
         ctx.state.notes.append(f"item {ctx.inputs}")
@@ -50,7 +52,7 @@ def mapping(width: int = WIDTH) -> Graph[Any, Any, Any, Any]:
 
     @g.step
     async def close(ctx: StepContext[Ledger, Any, int]) -> int:
-        entering(ctx)
+        await entering(ctx)
         return ctx.inputs + ctx.state.total
 
     total = g.join(reduce_sum, initial=0)
@@ -70,22 +72,22 @@ def looping(rounds: int = ROUNDS) -> Graph[Any, Any, Any, Any]:
 
     @g.step
     async def grow(ctx: StepContext[None, Any, int]) -> tuple[int, str]:
-        entering(ctx)
+        await entering(ctx)
         return ctx.inputs + 1, "x" * 9_000
 
     @g.step
     async def shrink(ctx: StepContext[None, Any, tuple[int, str]]) -> int:
-        entering(ctx)
+        await entering(ctx)
         return ctx.inputs[0]
 
     @g.step
     async def swell(ctx: StepContext[None, Any, int]) -> str:
-        entering(ctx)
+        await entering(ctx)
         return f"{ctx.inputs}" * 300_000
 
     @g.step
     async def measure(ctx: StepContext[None, Any, str]) -> int:
-        entering(ctx)
+        await entering(ctx)
         return len(ctx.inputs)
 
     g.add(
@@ -109,7 +111,7 @@ def asking() -> Graph[Any, Any, Any, Any]:
 
     @g.step
     async def report(ctx: StepContext[None, Any, str]) -> str:
-        entering(ctx)
+        await entering(ctx)
         return f"{ctx.inputs}!"
 
     g.add(
@@ -127,7 +129,7 @@ def retrying() -> Graph[Any, Any, Any, Any]:
 
     @g.step(retry=patience)
     async def stumble(ctx: StepContext[None, Any, int]) -> int:
-        entering(ctx)
+        await entering(ctx)
         if ctx.attempt == 1:
             raise ConnectionError("not yet")
         return ctx.inputs + 1

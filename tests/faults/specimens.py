@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from faults.workload import Ledger, asking, entering, looping, mapping
-from perdure import Engine, Graph, GraphBuilder, SQLiteStore, StepContext
+from perdure import Engine, Graph, GraphBuilder, StepContext
 from perdure.engine import recovery, snapshots
 from perdure.store.chain import chain_start, chained
 
 SOUND = "sound"
 """The run that is never damaged."""
 
-UNFINISHED = ("half", "grown", "waiting", "answered", "signalled")
+UNFINISHED = ("half", "grown", "stored", "waiting", "answered", "signalled")
 FINISHED = ("completed", "failed")
 
 RESULTS: dict[str, Any] = {
     "half": 45,
     "grown": 600_000,
+    "stored": 600_000,
     "waiting": "fine!",
     "answered": "fine!",
     "signalled": "fine!",
@@ -81,7 +81,12 @@ async def make(path: Path) -> None:
                 await handle.signal("paid", 5, by="shop")
                 while (await handle.waiting())[0].kind != "human":
                     await handle.until_waiting()
-    for run_id, graph, inputs, after in (("half", mapped, 6, 4), (SOUND, mapped, 6, 4), ("grown", looped, 0, 30)):
+    for run_id, graph, inputs, after in (
+        ("half", mapped, 6, 4),
+        (SOUND, mapped, 6, 4),
+        ("grown", looped, 0, 30),
+        ("stored", looped, 0, 42),
+    ):
         stop = Stop(after)
         async with Engine.open(path, [graph], deps=stop, recover=False) as engine:
             state = Ledger() if graph is mapped else None
@@ -120,18 +125,3 @@ def rehash(connection: sqlite3.Connection, run_id: str) -> None:
     for id_, first, count, epoch, ts, events in rows:
         head = chained(head, run_id, first, count, epoch, ts, events)
         connection.execute("UPDATE log SET hash = ? WHERE id = ?", (head, id_))
-
-
-async def conditions(path: Path) -> dict[str, str]:
-    store = SQLiteStore(path)
-    await store.open()
-    try:
-        return {info.run_id: info.status for info in await store.list()}
-    finally:
-        await store.close()
-
-
-def counted(path: Path, table: str) -> int:
-    with closing(sqlite3.connect(path)) as connection:
-        count: int = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-        return count

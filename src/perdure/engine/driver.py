@@ -262,7 +262,7 @@ class Driver:
             if entry.number in self._taken_up:
                 continue
             if entry.kind in ("pause", "cancel"):
-                self._requests.append(request_in(entry))
+                self._requests.append(request_in(entry, self.run.run_id, self._durable.store.location))
             else:
                 task = entry.key if entry.kind == "answer" else ""
                 self._deliveries.append(Delivery(entry.number, task, entry.key, entry.value, entry.by))

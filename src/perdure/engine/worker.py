@@ -37,7 +37,7 @@ from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
 from perdure.kernel.deciding import Decision
 from perdure.kernel.run import Run
-from perdure.kernel.status import OVER, Status
+from perdure.kernel.status import FINAL, OVER, Status
 from perdure.store.port import RunInfo, Store
 from perdure.version import __version__
 
@@ -229,6 +229,11 @@ class Worker:
             if self.observing is not None:
                 self.observing.lease_lost(mine.graph.name)
             self._log.warning("another worker drives the run now", error=str(error), **about)
+        except StoreCorrupt as error:
+            self._log.error("the run is stalled", reason=str(error), **about)
+            driven.error = error
+            with suppress(StoreError):
+                await asyncio.shield(self.store.park(run_id, driven.lease.epoch, Status.STALLED.value, str(error)))
         except Exception as error:
             # Its lease is left to run out: who took it at once would only fail at once, again and again.
             self._log.exception("the run can't be driven on", **about)
@@ -406,6 +411,11 @@ class Worker:
             if not self.leases.holds(info.run_id, info.epoch):
                 return False  # lost while those claimed with it were rebuilt
             run, journal = await self.rebuilt(mine, info, values)
+            if run.status in FINAL:
+                raise StoreCorrupt(
+                    f"run {info.run_id!r} is {info.status} by its row, and {run.status} by its log",
+                    location=self.store.location,
+                )
             if not self.leases.holds(info.run_id, info.epoch):
                 return False
         except Exception as error:

@@ -18,7 +18,7 @@ from perdure.errors import Fenced, PerdureError
 from perdure.store.port import Append, Brought, NewRun, Row, RunInfo, Snapshot
 from perdure.store.sqlite.inbox import close_waits, fill_inbox, open_waits, take_entries
 from perdure.store.sqlite.queries import QUERIES
-from perdure.store.sqlite.rows import checked, encode_owner, encode_tags, run_info
+from perdure.store.sqlite.rows import encode_owner, encode_tags, run_infos
 
 
 class Operation(Protocol):
@@ -76,8 +76,7 @@ class CreateOperation:
             open_waits(connection, number, run.opened)
             self._bring(connection, number)
             return self._created(), True
-        found = connection.execute(QUERIES["get_run"], (run.run_id,)).fetchall()
-        (info,) = checked(run_info, found, self.location)
+        (info,) = run_infos(connection, "get_run", (run.run_id,))
         return info, False
 
     def _bring(self, connection: sqlite3.Connection, number: int) -> None:

@@ -214,6 +214,9 @@ class SQLiteStore:
         found = await self._read(lambda raw: raw.execute(QUERIES[query], parameters).fetchall())
         return rows.checked(decode, found, self.location)
 
+    async def _fetch_runs(self, query: str, parameters: tuple[Any, ...]) -> list[RunInfo]:
+        return await self._read(lambda raw: rows.run_infos(raw, query, parameters))
+
     # --- runs and logs ---
 
     async def create(self, run: NewRun) -> tuple[RunInfo, bool]:
@@ -263,7 +266,7 @@ class SQLiteStore:
 
     async def get(self, run_id: str) -> RunInfo | None:
         """Return what is known of a run, or None."""
-        found = await self._fetch("get_run", (run_id,), rows.run_info)
+        found = await self._fetch_runs("get_run", (run_id,))
         return found[0] if found else None
 
     async def list(
@@ -283,10 +286,10 @@ class SQLiteStore:
         until, since = rows.LAST if before is None else before, 0 if since is None else since
         parameters = (wanted, graph, until, since, *start, limit)
         if not tags:
-            return await self._fetch("list_runs", parameters, rows.run_info)
+            return await self._fetch_runs("list_runs", parameters)
         name, value = min(tags.items())
         tagged = (*parameters, name, value, rows.encode_tags(tags))
-        return await self._fetch("list_tagged_runs", tagged, rows.run_info)
+        return await self._fetch_runs("list_tagged_runs", tagged)
 
     async def adopt(self, run: NewRun, brought: Brought) -> tuple[RunInfo, bool]:
         """Create a run that comes from another store, with its whole log; if the id is taken, return what is there and False."""
@@ -325,7 +328,7 @@ class SQLiteStore:
 
     async def next_epoch(self) -> int:
         """Return an epoch that no lease has had."""
-        epoch: int = await self._write(EpochOperation())
+        epoch: int = await self._write(EpochOperation(self.location))
         return epoch
 
     async def claim(
@@ -366,7 +369,7 @@ class SQLiteStore:
     async def orphans(self, now: int, besides: Owner | None = None) -> Sequence[RunInfo]:
         """Return runs that are under a lease that hasn't run out, and isn't that of an owner who asks about others."""
         mine = rows.encode_owner(besides).decode() if besides is not None else ""
-        return await self._fetch("orphans", (now, mine), rows.run_info)
+        return await self._fetch_runs("orphans", (now, mine))
 
     async def heartbeat(self, leases: Sequence[Lease]) -> Sequence[str]:
         """Extend leases; return the ids of those that are lost."""

@@ -179,7 +179,7 @@ class Driver:
                 self._act(self.first)
                 self.first = None  # it holds all the inputs; what is left of them is in the run
                 await self._offer()
-            while self.run.status is Status.RUNNING and not self._stopping:
+            while self.run.status is Status.RUNNING and not (self._stopping or self._executor.unreadable):
                 if self.run.successor is not None:
                     await self._continue(self.run.successor)
                 elif self.steps is not None and await self.steps.take_word(
@@ -196,7 +196,7 @@ class Driver:
                     self._alarm.set(self.run)
                     await self._wake
             if self.run.status is Status.RUNNING:
-                await self._hand_back("stopped")
+                await self._hand_back("stalled" if self._executor.unreadable else "stopped")
         finally:
             self._alarm.cancel()
             with anyio.CancelScope(shield=True):
@@ -358,6 +358,8 @@ class Driver:
                 # Nobody asks for the lease of a run that is over for good; one that has failed can be retried at once.
                 beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
             update = RunUpdate(run.status.value, error, due_at)
+            if self._executor.unreadable and isinstance(last, SegmentEnded):
+                update = RunUpdate(Status.STALLED.value, self._executor.unreadable)
             await self._durable.journal.commit(decision.events, update, beside, flush=leaves)
         if self._exceptions:
             log_failures(get_logger("perdure.engine"), run, decision.events)

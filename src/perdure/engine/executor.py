@@ -32,7 +32,7 @@ from perdure.engine.observing import Observed
 from perdure.engine.streams import Stream
 from perdure.engine.values import Values
 from perdure.engine.waiting import parked
-from perdure.errors import GraphRuntimeError
+from perdure.errors import CodecError, GraphRuntimeError, StoreCorrupt
 from perdure.graph.continuation import ContinuedAsNew, successor_id
 from perdure.graph.graph import Graph
 from perdure.graph.plan import NodeKind
@@ -67,11 +67,16 @@ async def _nothing_is_fetched(digest: str) -> None:
     """Fetch no blob for a body that outlives its run."""
 
 
+class _Unreadable(Exception):
+    """What is recorded as the input of a task can't be read here."""
+
+
 class Executor:
     """Runs the bodies of one run.
 
     Attributes:
         results: what has come of them since the driver last looked.
+        unreadable: why an input can't be read that is in the log, if one can't: not the body has failed then.
     """
 
     def __init__(
@@ -90,6 +95,7 @@ class Executor:
     ) -> None:
         self.run = run
         self.results: list[Result | Stream] = []
+        self.unreadable = ""
         self.deps = deps
         self._graph = graph
         self._flows = flows
@@ -233,6 +239,9 @@ class Executor:
                 result = None
             else:
                 result = self._failed(task, attempt, error)
+        except _Unreadable as error:
+            self.unreadable, result = str(error), None
+            self._wake()
         except ContinuedAsNew as continued:
             result = self._continued(task, attempt, continued)
         except (KeyboardInterrupt, SystemExit):
@@ -276,10 +285,13 @@ class Executor:
     async def _body(self, task: Task, cell: list[AttemptContext | None]) -> Result:
         node, values = task.node, self._values
         try:
-            inputs = values.load(task.value)
-        except BlobMissing as missing:
-            await self._fetch(missing.digest)
-            inputs = values.load(task.value)
+            try:
+                inputs = values.load(task.value)
+            except BlobMissing as missing:
+                await self._fetch(missing.digest)
+                inputs = values.load(task.value)
+        except (CodecError, StoreCorrupt) as error:
+            raise _Unreadable(f"the input of {task.shown_path} can't be read: {error}") from error
         transaction = Transaction(self.run.state_of(task.scope, node))
         offset = 0
         if task.feeds is not None:

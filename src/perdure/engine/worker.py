@@ -33,7 +33,7 @@ from perdure.engine.resuming import rebuilt
 from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.watch import Watch
-from perdure.errors import Fenced, PerdureError, StoreCorrupt, StoreError
+from perdure.errors import CodecError, Fenced, PerdureError, StoreCorrupt, StoreError
 from perdure.events import SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
@@ -243,6 +243,10 @@ class Worker:
             if self.observing is not None:
                 self.observing.lease_lost(mine.graph.name)
             self._log.warning("another worker drives the run now", error=str(error), **about)
+        except CodecError as error:  # in what is recorded: what a body does is its own failure
+            self._log.error("the run is stalled", reason=str(error), **about)
+            with suppress(StoreError):
+                await self.store.park(run_id, driven.lease.epoch, Status.STALLED.value, str(error))
         except Exception as error:
             # Its lease is left to run out: who took it at once would only fail at once, again and again.
             self._log.exception("the run can't be driven on", **about)

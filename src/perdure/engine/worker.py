@@ -22,10 +22,11 @@ from perdure.engine.driven import Driven
 from perdure.engine.driver import Driver, Durable
 from perdure.engine.journal import Journal
 from perdure.engine.known import KnownGraphs
+from perdure.engine.leap import Leaps
 from perdure.engine.leases import CLAIM_PAGE, LEASE_S, Leases
 from perdure.engine.logging import get_logger
 from perdure.engine.observing import Observing
-from perdure.engine.orphans import expire_dead, recover_stalled
+from perdure.engine.orphans import Orphans, recover_stalled
 from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
 from perdure.engine.publish import OnEvent, Publisher
 from perdure.engine.registered import Registered, registered
@@ -57,6 +58,8 @@ class Worker:
         owner: who this worker is.
         epoch: under which the runs are created that it starts.
         leases: those it holds.
+        orphans: the runs under leases of others.
+        leaps: whether the time of day has just jumped ahead.
         graphs: the graphs it can drive runs of.
         colleagues: the other workers on the store.
         driven: the runs it drives now, by id.
@@ -92,6 +95,8 @@ class Worker:
         self.epoch = 0
         self.leases = Leases(store, clock, self._lose, lease_s)
         self.graphs = KnownGraphs()
+        self.leaps = Leaps(clock, lease_s)
+        self.orphans = Orphans(self)
         self.colleagues = Colleagues(store, clock, self.owner, lease_s, self._announced)
         self.driven: dict[str, Driven] = {}
         self.known: dict[str, tuple[str, Any]] = {}
@@ -316,7 +321,7 @@ class Worker:
             return 0
         if self.recovers:
             await self.colleagues.meet()
-        await expire_dead(self, graphs)
+        await self.orphans.expire(graphs)
         count = await recover_stalled(self, graphs)
         while claimed := await self.claim_due(graphs):
             count += claimed
@@ -324,7 +329,7 @@ class Worker:
 
     async def claim_due(self, graphs: list[str]) -> int:
         """Take a page of runs that are due, if there is room for them, and drive them; return how many there were."""
-        if self.is_draining or len(self.driven) >= self.max_runs:
+        if self.leaps.is_recent() or self.is_draining or len(self.driven) >= self.max_runs:
             return 0
         return await self.see_through(self._claim_due(graphs))
 
@@ -377,6 +382,8 @@ class Worker:
             return False
         if info.owner is not None and is_provably_dead(info.owner):
             await self.store.expire(info.run_id, info.epoch)
+        elif info.owner is not None and self.leaps.is_recent():
+            return False
         # One that was left alone for want of its graph goes on where that is there again.
         anyway = anyway or (info.status == Status.STALLED and info.fingerprint == mine.graph.fingerprint)
         began = self.clock.monotonic()

@@ -24,12 +24,13 @@ from typing import Any
 
 import pytest
 
-from crash.drudge import DRUDGERY_BODIES, LETTER_BODIES, build, build_letters, expected
+from crash.drudge import DRUDGERY_BODIES, LETTER_BODIES, WIDTH, build, build_letters, expected
 from perdure import Engine, Graph
 from perdure.events import NodeCompleted, RunCompleted, SegmentStarted
 from perdure.testing.invariants import violations
 
 POLL_S = 0.02
+LONG_LEASE_S = 300.0
 
 
 class Crew:
@@ -278,15 +279,16 @@ def test_60_stops_beyond_the_lease(
 def kill_now_and_then(
     crews: list[Crew], path: Path, *, runs: int, every_s: float, kills: int, slow_s: float
 ) -> Counter[str]:
-    crew, found, dice = Crew(path, 15.0, slow_s), Counter[str](), random.Random(2)
+    crew, found, dice = Crew(path, LONG_LEASE_S, slow_s), Counter[str](), random.Random(2)
     crews.append(crew)
     alive = [crew.hire() for _ in range(3)]
     with meanwhile((started, (path, runs))):
+        next_kill = time.monotonic() + every_s
         while unfinished(path, runs):
-            time.sleep(every_s if found["kills"] < kills else POLL_S)
-            if found["kills"] < kills and unfinished(path, runs):
-                victim = alive.pop(dice.randrange(len(alive)))
-                crew.end(victim)
+            time.sleep(POLL_S)
+            if found["kills"] < kills and time.monotonic() >= next_kill and unfinished(path, runs):
+                next_kill += every_s
+                crew.end(alive.pop(dice.randrange(len(alive))))
                 found["kills"] += 1
                 alive.append(crew.hire())
     found += check_logs(path, drudgery(runs))
@@ -295,11 +297,11 @@ def kill_now_and_then(
 
 
 def test_runs_of_killed_workers_are_taken_over_at_once(tmp_path: Path, crews: list[Crew]) -> None:
-    """Their leases would last for 15 seconds: the next worker sees that the process is dead."""
+    """Their leases would last for minutes: the next worker sees that the process is dead."""
     began = time.monotonic()
     found = kill_now_and_then(crews, tmp_path / "runs.db", runs=150, every_s=0.3, kills=2, slow_s=0.5)
     assert found["kills"]
-    assert time.monotonic() - began < 14
+    assert time.monotonic() - began < LONG_LEASE_S
 
 
 @pytest.mark.campaign
@@ -338,3 +340,28 @@ def test_a_worker_that_is_terminated_lets_its_bodies_end_and_releases_its_runs(
     wait_for_the_end(path, 30, 60)
     check_logs(path, drudgery(30))
     assert check_entries(crew, 30) == 0
+
+
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
+def test_a_worker_that_is_told_twice_interrupts_its_bodies_and_releases_its_runs(
+    tmp_path: Path, crews: list[Crew], again: signal.Signals
+) -> None:
+    path = tmp_path / "runs.db"
+    stubborn, successors = Crew(path, 15.0, 3600.0), Crew(path, 15.0, 0.0)
+    crews += [stubborn, successors]
+    started(path, 10)
+    worker = stubborn.hire()
+    while len(stubborn.entered()) < 10 * (DRUDGERY_BODIES - 1):  # each run has all its slow ones
+        time.sleep(POLL_S)
+    worker.terminate()
+    while query(path, "SELECT count(*) FROM worker") != [(0,)]:  # it has told that it takes no more
+        time.sleep(POLL_S)
+    worker.send_signal(again)
+    assert worker.wait(timeout=20) == 0
+    assert query(path, "SELECT count(*) FROM run WHERE owner IS NOT NULL") == [(0,)]
+    interrupted = query(path, "SELECT count(*) FROM events WHERE kind = 'NodeInterrupted'")
+    assert interrupted == [(10 * WIDTH,)]
+    successors.hire()
+    wait_for_the_end(path, 10, 60)
+    found = check_logs(path, drudgery(10))
+    assert not [kind for kind in found if kind.startswith("before: ")], "nothing was left in flight"

@@ -113,7 +113,7 @@ def test_a_run_that_fills_the_disk_stops_with_a_clear_error_and_goes_on_when_the
         store = SQLiteStore(tmp_path / "runs.db")
         async with Engine.open(store, [graph]) as engine:
             assert store._writing is not None
-            await call(store._writing, lambda raw: raw.execute("PRAGMA max_page_count = 30").fetchall())
+            await call(store._writing, lambda raw: raw.execute("PRAGMA max_page_count = 34").fetchall())
             handle = await engine.start(graph, inputs=0, run_id="run")
             with pytest.raises(StoreFull, match="free some space"):
                 await asyncio.wait_for(handle.result(), 20)

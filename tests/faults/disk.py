@@ -235,9 +235,12 @@ class DiskConnection:
         return Rows(rows, self._raw.last_insert_rowid(), self._raw.changes())
 
     def executemany(self, sql: str, parameters: Iterable[Any]) -> None:
-        assert sql is self._functions
-        for function in parameters:
-            function(self)
+        if sql is self._functions:
+            for function in parameters:
+                function(self)
+        else:
+            with _translated():
+                self._raw.executemany(sql, parameters)
 
     @property
     def in_transaction(self) -> bool:

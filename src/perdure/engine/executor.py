@@ -32,7 +32,7 @@ from perdure.engine.observing import Observed
 from perdure.engine.streams import Stream
 from perdure.engine.values import Values
 from perdure.engine.waiting import parked
-from perdure.errors import GraphRuntimeError, StoreError
+from perdure.errors import CodecError, GraphRuntimeError, StoreError
 from perdure.graph.continuation import ContinuedAsNew, successor_id
 from perdure.graph.graph import Graph
 from perdure.graph.plan import NodeKind
@@ -62,10 +62,10 @@ def _nobody_waits() -> None:
     """Take the report of a body that outlives its run."""
 
 
-class _NotFetched(Exception):
+class _Unread(Exception):
     """The inputs of a task couldn't be read from the store."""
 
-    def __init__(self, error: StoreError) -> None:
+    def __init__(self, error: StoreError | CodecError) -> None:
         super().__init__(str(error))
         self.error = error
 
@@ -79,6 +79,7 @@ class Executor:
 
     Attributes:
         results: what has come of them since the driver last looked.
+        broken: why an input can't be read that is in the log, if one can't: not the body has failed then.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class Executor:
         self._streams: dict[str, Stream] = {}
         self._standby = False
         self._closed = False
-        self.broken: StoreError | None = None
+        self.broken: StoreError | CodecError | None = None
 
     # --- for the driver ---
 
@@ -245,8 +246,8 @@ class Executor:
                 result = self._failed(task, attempt, error)
         except ContinuedAsNew as continued:
             result = self._continued(task, attempt, continued)
-        except _NotFetched as lost:  # no fault of the step: the attempt leaves no trace
-            result, self.broken = None, lost.error
+        except _Unread as unread:  # no fault of the step: the attempt leaves no trace
+            result, self.broken = None, unread.error
             self._wake()
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -288,16 +289,21 @@ class Executor:
         if len(self.results) == 1:
             self._wake()
 
+    async def _inputs(self, task: Task) -> Any:
+        try:
+            try:
+                return self._values.load(task.value)
+            except BlobMissing as missing:
+                await self._fetch(missing.digest)
+                return self._values.load(task.value)
+        except StoreError as error:
+            raise _Unread(error) from error
+        except CodecError as error:
+            raise _Unread(error.at(f"the input of {task.shown_path}")) from error
+
     async def _body(self, task: Task, cell: list[AttemptContext | None]) -> Result:
         node, values = task.node, self._values
-        try:
-            inputs = values.load(task.value)
-        except BlobMissing as missing:
-            try:
-                await self._fetch(missing.digest)
-            except StoreError as error:
-                raise _NotFetched(error) from error
-            inputs = values.load(task.value)
+        inputs = await self._inputs(task)
         transaction = Transaction(self.run.state_of(task.scope, node))
         offset = 0
         if task.feeds is not None:

@@ -1,4 +1,4 @@
-"""Orphans: runs whose worker has died, and runs that were set aside because no graph fitted and that one fits again."""
+"""Orphans: runs whose worker has gone, and runs that were set aside because no graph fitted and that one fits again."""
 
 from __future__ import annotations
 
@@ -18,18 +18,33 @@ if TYPE_CHECKING:
     from perdure.engine.worker import Worker
 
 
-async def expire_dead(worker: Worker, graphs: Iterable[str]) -> None:
-    """End the leases of workers that are known to be dead."""
-    names = set(graphs)
-    is_dead: dict[str, bool] = {worker.owner.id: False}
-    ended = []
-    for info in await worker.store.orphans(worker.clock.now(), worker.owner):
-        if info.graph in names and info.owner is not None:
-            if info.owner.id not in is_dead:
-                is_dead[info.owner.id] = is_provably_dead(info.owner)
-            if is_dead[info.owner.id]:
-                ended.append(worker.store.expire(info.run_id, info.epoch))
-    await asyncio.gather(*ended)  # in few commits
+class Orphans:
+    """Looks for runs under leases that are over.
+
+    A lease is over if its worker is known to be dead. It is so as well if it wasn't extended for as long as it was to last
+    when it was first seen, though the time of day doesn't say so yet: then that was set back meanwhile.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._seen: dict[tuple[str, int, int], float] = {}
+
+    async def expire(self, graphs: Iterable[str]) -> None:
+        """End the leases that are over, of runs of some graphs."""
+        worker, names = self._worker, set(graphs)
+        is_dead: dict[str, bool] = {}
+        now, moment = worker.clock.now(), worker.clock.monotonic()
+        ended, seen = [], dict[tuple[str, int, int], float]()
+        for info in await worker.store.orphans(now, worker.owner):
+            if info.graph in names and info.owner is not None:
+                if info.owner.id not in is_dead:
+                    is_dead[info.owner.id] = is_provably_dead(info.owner)
+                lease = (info.run_id, info.epoch, info.lease_until)
+                seen[lease] = self._seen.get(lease, moment + (info.lease_until - now) / 1e6)
+                if is_dead[info.owner.id] or seen[lease] <= moment:
+                    ended.append(worker.store.expire(info.run_id, info.epoch))
+        self._seen = seen
+        await asyncio.gather(*ended)  # in few commits
 
 
 async def recover_stalled(worker: Worker, graphs: list[str]) -> int:

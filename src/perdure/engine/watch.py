@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from perdure.engine.driven import Driven
 from perdure.engine.leases import CLAIM_PAGE
 from perdure.engine.logging import get_logger
-from perdure.engine.orphans import expire_dead, recover_stalled
+from perdure.engine.orphans import recover_stalled
 from perdure.engine.owner import is_provably_dead
 from perdure.errors import StoreError
 from perdure.kernel.status import OVER, Status
@@ -145,7 +145,7 @@ class Watch:
         now = worker.clock.monotonic()
         if now - self._looked_for_orphans >= ORPHANS_EVERY_S:
             self._looked_for_orphans = now
-            await expire_dead(worker, graphs)
+            await worker.orphans.expire(graphs)
             left = worker.colleagues.leaving
             if await worker.colleagues.meet():
                 await recover_stalled(worker, graphs)

@@ -26,7 +26,7 @@ from perdure.engine.known import KnownGraphs
 from perdure.engine.leases import CLAIM_PAGE, LEASE_S, Leases
 from perdure.engine.logging import get_logger, log_exception
 from perdure.engine.observing import Observing
-from perdure.engine.orphans import expire_dead, recover_stalled
+from perdure.engine.orphans import Orphans, recover_stalled
 from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
 from perdure.engine.publish import OnEvent, Publisher
 from perdure.engine.recovery import check_goes_on
@@ -35,7 +35,7 @@ from perdure.engine.resuming import rebuilt
 from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.watch import Watch
-from perdure.errors import Fenced, PerdureError, StoreCorrupt, StoreError
+from perdure.errors import CodecError, Fenced, PerdureError, StoreCorrupt, StoreError
 from perdure.events import SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
@@ -60,6 +60,7 @@ class Worker:
         owner: who this worker is.
         epoch: under which the runs are created that it starts.
         leases: those it holds.
+        orphans: the runs under leases of others.
         graphs: the graphs it can drive runs of.
         colleagues: the other workers on the store.
         driven: the runs it drives now, by id.
@@ -97,6 +98,7 @@ class Worker:
         self.epoch = 0
         self.leases = Leases(store, clock, self._lose, lease_s)
         self.graphs = KnownGraphs()
+        self.orphans = Orphans(self)
         self.colleagues = Colleagues(store, clock, self.owner, lease_s, self._announced)
         self.driven: dict[str, Driven] = {}
         self.known: dict[str, tuple[str, Any]] = {}
@@ -250,6 +252,10 @@ class Worker:
         except Fenced as error:
             self.observing.lease_lost(mine.graph.name)
             self._log.warning("another worker drives the run now", error=str(error), **about)
+        except CodecError as error:  # in what is recorded: what a body does is its own failure
+            self._log.error("the run is stalled", reason=str(error), **about)
+            with suppress(StoreError):
+                await self.store.park(run_id, driven.lease.epoch, Status.STALLED.value, str(error))
         except Exception as error:
             # Its lease is left to run out: who took it at once would only fail at once, again and again.
             log_exception(self._log, "the run can't be driven on", error, self.redaction, **about)
@@ -320,7 +326,7 @@ class Worker:
             return 0
         if self.recovers:
             await self.colleagues.meet()
-        await expire_dead(self, graphs)
+        await self.orphans.expire(graphs)
         count = await recover_stalled(self, graphs)
         while claimed := await self.claim_due(graphs):
             count += claimed

@@ -41,6 +41,8 @@ class Circumstances(msgspec.Struct):
         stopped: why the run stands still by a decision, if it does.
         at: when that was decided.
         worker: who drove the run last.
+        losses: how many times in a row the run was taken, with tasks in flight, from a process that lived.
+        lost_at: when that last was.
     """
 
     since: dict[str, int] = msgspec.field(default_factory=dict)
@@ -49,6 +51,8 @@ class Circumstances(msgspec.Struct):
     stopped: RunPaused | RunCompleted | RunFailed | RunCancelled | None = None
     at: int = 0
     worker: str = ""
+    losses: int = 0
+    lost_at: int = 0
 
     def note(self, event: AnyEvent, ts: int) -> None:
         """Take an event up that was recorded at a time."""
@@ -67,6 +71,7 @@ class Circumstances(msgspec.Struct):
             self.stopped = None
         elif isinstance(event, ev.SegmentStarted):
             self.worker = event.worker
+            self.losses, self.lost_at = (self.losses + 1, ts) if event.before == "lives" else (0, 0)
 
     def _note_failure(self, event: ev.NodeFailed) -> None:
         if event.outcome in ("collect", "lose"):  # its task is gone

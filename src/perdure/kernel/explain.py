@@ -24,6 +24,7 @@ from perdure.kernel.reasons import (
     EffectUncertain,
     Failed,
     JoinWaits,
+    LeasesLost,
     LimitFull,
     Paused,
     Pending,
@@ -87,6 +88,8 @@ def _reasons(run: Run, known: Circumstances, now: int, is_driven: bool, limit: i
     if run.status in OVER:
         return
     yield from _held_back(run, tasks, is_driven, limit)
+    if known.losses > 1:
+        yield LeasesLost(known.losses, known.lost_at)
     for phase in (Phase.WAITING, Phase.RETRYING, Phase.RUNNING):
         yield from _of_phase(tasks, phase, known, now, is_driven, tuple(kept.name for kept in run.signals))
     yield from _full_windows(run)

@@ -184,6 +184,23 @@ class SuspectsInTurn(Reason, frozen=True):
         )
 
 
+class LeasesLost(Reason, frozen=True):
+    """The run was taken from processes that live, and that held it for longer than a lease without a sign of life."""
+
+    count: int
+    """How many times in a row."""
+    at: int
+    """When it last was."""
+
+    @property
+    def text(self) -> str:
+        """The reason in words."""
+        return (
+            f"the lease was lost {self.count} times in a row by a process that lives, last at {moment(self.at)}: a step that blocks "
+            "the event loop does that (make it a plain def), or a machine that is suspended or overloaded"
+        )
+
+
 class AnswerAwaited(Reason, frozen=True):
     """A task waits for a person."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -306,6 +306,19 @@ async def test_suspects_of_crashes_are_said_to_run_in_turn() -> None:
     async with Engine.open(store, graphs=[graph]) as engine:
         suspects = cause(reasons.SuspectsInTurn, await until(engine.attach("run"), has(reasons.SuspectsInTurn)))
         assert (suspects.crashes, suspects.tasks, suspects.held_by) == (2, ("items[1]/hang",), ("items[0]/hang",))
+
+
+@standstill
+async def test_a_run_that_workers_lose_which_live_on_says_so() -> None:
+    async with AsyncExitStack() as living:
+        handle = await living.enter_async_context(running(hanging))
+        for losses in range(3):
+            explanation = await until(handle, has(reasons.BodyRuns))
+            lost = [reason.count for reason in explanation.reasons if isinstance(reason, reasons.LeasesLost)]
+            assert lost == ([losses] if losses > 1 else [])
+            store = await image(handle, owner=None, lease_until=0)
+            handle = (await living.enter_async_context(Engine.open(store, graphs=[hanging]))).attach("run")
+            await until(handle, lambda found, past=explanation.seq: found.seq > past)  # type: ignore[misc]
 
 
 # --- what the log can't tell ---

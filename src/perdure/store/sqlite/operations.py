@@ -179,7 +179,7 @@ class AppendOperation(msgspec.Struct, gc=False):
         if wanted != (status, error, due_at, fingerprint):
             connection.execute(QUERIES["change_run"], (*wanted, last.first + last.count - 1, number))
         if commit.release:
-            connection.execute(QUERIES["release_run"], (number,))
+            connection.execute(QUERIES["release_run"], (last.first + last.count - 1, number))
 
     def fenced(self, found: str) -> Fenced:
         """Return the error of a commit that is refused."""

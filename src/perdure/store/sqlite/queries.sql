@@ -94,7 +94,7 @@ UPDATE run SET status = ?, error = ?, due_at = ?, fingerprint = ?, known_seq = ?
 
 -- name: release_run
 -- After change_run, in the same transaction.
-UPDATE run SET owner = NULL, lease_until = 0 WHERE number = ?;
+UPDATE run SET owner = NULL, lease_until = 0, known_seq = ? WHERE number = ?;
 
 -- name: insert_row
 INSERT INTO log (run, first, count, epoch, ts, events, hash) VALUES (?, ?, ?, ?, ?, ?, ?);

@@ -119,6 +119,15 @@ class RunStarted(Event, frozen=True):
     """The run this one was forked from, or goes on from."""
     in_trace: bool = False
     """Whether the run is told in the trace of whoever started it, and not in one of its own."""
+    origin_trace: str = ""
+    """The W3C traceparent of whoever started the origin, if that is told in its trace."""
+    sampled: bool | None = None
+    """Whether telemetry takes the run, decided when it was started; None if nobody has decided."""
+
+    @property
+    def outer_trace(self) -> str:
+        """The W3C traceparent of the trace that the run is told in, or an empty text if it has one of its own."""
+        return self.trace if self.in_trace else ""
 
 
 class SegmentStarted(Event, frozen=True):
@@ -130,6 +139,8 @@ class SegmentStarted(Event, frozen=True):
     by: str = ""
     """Who had the run recovered, if somebody did."""
     reason: str = ""
+    is_told: bool = False
+    """Whether telemetry is told of it as it goes, so that nobody has to tell of it later."""
 
 
 WAITS = "waiting"

@@ -112,7 +112,7 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "tags": "tags",
         "child": "in_trace",
     },
-    Graph.run: {**RUN, "store": PASSED, "executors": PASSED, "until": PASSED},
+    Graph.run: {**RUN, "store": PASSED, "executors": PASSED, "telemetry": PASSED, "until": PASSED},
     Retry.__init__: {
         name: name
         for name in (

@@ -210,10 +210,8 @@ class Control:
     async def _journal_of(self, taken: RunInfo) -> Journal:
         """Return a journal that writes at the end of a run's log, which needn't be folded for that."""
         position = await position_of(self._store, taken)
-        observing, observed = self._worker.observing, None
-        if observing is not None:
-            await observing.recall(self._store, taken)
-            observed = observing.run(taken.run_id, None, taken.epoch)
+        publish = self._worker.publisher.publish
+        observed = await self._worker.observing.run_in(self._store, taken.run_id, None, taken.epoch, publish)
         return Journal(
             self._store,
             taken.run_id,
@@ -222,7 +220,6 @@ class Control:
             self._worker.clock,
             Blobs(),
             "sync",
-            self._worker.publisher.publish,
             observed,
         )
 

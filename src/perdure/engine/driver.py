@@ -24,6 +24,7 @@ from perdure.engine.evaluate import Flows
 from perdure.engine.executor import Executor
 from perdure.engine.journal import NOTHING, Beside, Journal
 from perdure.engine.logging import get_logger, log_failures
+from perdure.engine.observing import UNOBSERVED, Observed
 from perdure.engine.recovery import rebuild, refold_joins
 from perdure.engine.registered import new_run
 from perdure.engine.snapshots import Snapshots
@@ -93,6 +94,7 @@ class Driver:
         durable: Durable | None,
         pools: Mapping[str, Pool] | None = None,
         steps: Steps | None = None,
+        observed: Observed = UNOBSERVED,
     ) -> None:
         self.run = run
         self.exception: BaseException | None = None
@@ -105,6 +107,7 @@ class Driver:
         self._clock = clock
         self._exceptions: dict[str, BaseException] = {}
         self._durable = durable
+        self._observed = observed = durable.journal.observed if durable is not None else observed
         self._snapshots = Snapshots(durable.store, durable.journal, durable.values) if durable is not None else None
         self._code = UserCode(graph, flows, values, run.run_id, deps)
         self._wake: asyncio.Future[None] | None = None
@@ -130,7 +133,7 @@ class Driver:
             pools=pools or {},
             wake=self._wake_up,
             fetch=self._fetch,
-            observed=durable.journal.observed if durable is not None else None,
+            observed=observed if observed.surrounds else None,
         )
 
     def _wake_up(self) -> None:
@@ -358,6 +361,8 @@ class Driver:
                 beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
             update = RunUpdate(run.status.value, error, due_at)
             await self._durable.journal.commit(decision.events, update, beside, flush=leaves)
+        elif self._durable is None:
+            self._observed.decided(decision.events, run.seq, self._clock.now())
         if self._exceptions:
             log_failures(get_logger("perdure.engine"), run, decision.events)
         self._act(decision)

@@ -79,7 +79,7 @@ class Engine(Verbs):
         self._serving: Serving | None = None
         if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
             raise GraphSetupError(f"on_event={on_event!r:.80} is no plain function of a run id and an event")
-        self._observing = Observing(telemetry) if telemetry is not None else None
+        self._observing = Observing(telemetry)
         self._worker = Worker(
             store,
             clock,
@@ -162,8 +162,7 @@ class Engine(Verbs):
     async def __aenter__(self) -> Self:
         await self._store.open()
         try:
-            if self._observing is not None:
-                await self._observing.opened(self._store)
+            await self._observing.opened(self._store)
             await self._worker.open()
         except BaseException:
             await self._shut()
@@ -179,8 +178,7 @@ class Engine(Verbs):
         """Hand back what is being driven, and close the store."""
         with anyio.CancelScope(shield=True):
             await self._worker.close()
-            if self._observing is not None:
-                await self._observing.closed()
+            await self._observing.closed()
             await self._store.close()
 
     async def serve(self, *, drain_s: float = 30.0) -> None:
@@ -315,7 +313,6 @@ class Engine(Verbs):
             deadline_at(deadline, self._clock),
             checked_tags(tags or {}),
             is_given=not isinstance(deps, Missing),
-            trace=self._observing.caller() if self._observing is not None else "",
             in_trace=child,
         )
 

@@ -108,6 +108,8 @@ async def fork(worker: Worker, forking: Forking) -> RunInfo:
         blobs.update(values.blobs.unsaved)
     started = events[0]
     assert isinstance(started, RunStarted)
+    trace, sampled = worker.observing.begun(forking.new_run_id, info.graph, in_trace=False)
+    started = events[0] = msgspec.structs.replace(started, trace=trace, sampled=sampled)
     position = Position(0, chain_start(forking.new_run_id, info.graph), 0)
     held = (values or UntypedValues()).blobs
     journal = Journal(worker.store, forking.new_run_id, worker.epoch, position, worker.clock, held, started.durability)
@@ -157,6 +159,7 @@ async def _with_inputs(worker: Worker, forking: Forking) -> RunInfo:
         durability=started.durability,
         tags=started.tags,
         origin=info.run_id,
+        origin_trace=started.outer_trace,
         is_driven=forking.drive,
     )
     found, _, created = await create_run(worker, mine, starting)
@@ -228,7 +231,13 @@ def _started(first: RunStarted, history: list[AnyEvent], forking: Forking) -> Ru
         if isinstance(event, RunRetried) and event.max_steps is not None:
             max_steps = event.max_steps
     return msgspec.structs.replace(
-        first, by=forking.by, origin=forking.run_id, max_steps=max_steps, deadline=None, trace=""
+        first,
+        by=forking.by,
+        origin=forking.run_id,
+        origin_trace=first.outer_trace,
+        in_trace=False,
+        max_steps=max_steps,
+        deadline=None,
     )
 
 

@@ -8,21 +8,15 @@ from concurrent.futures import Executor as Pool
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from perdure.engine.clock import SystemClock
-from perdure.engine.code import UserCode
 from perdure.engine.driven import Driven
-from perdure.engine.driver import Driver
-from perdure.engine.evaluate import flows_of
 from perdure.engine.graph_run import GraphRun
-from perdure.engine.registered import new_run
+from perdure.engine.in_memory import begun_in_memory, observing_in_memory
+from perdure.engine.observing import Observer
 from perdure.engine.starting import Starting
 from perdure.engine.steps import Steps
-from perdure.engine.values import PlainValues
 from perdure.errors import RunConflict
-from perdure.events import RunStarted, SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.iteration import EndMarker
-from perdure.kernel.decide import start
 from perdure.kernel.status import OVER, Status
 
 if TYPE_CHECKING:
@@ -31,20 +25,25 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def iterate_in_memory(
-    graph: Graph[Any, Any, Any, Any], *, state: Any, deps: Any, inputs: Any, run_id: str, pools: Mapping[str, Pool]
+    graph: Graph[Any, Any, Any, Any],
+    *,
+    state: Any,
+    deps: Any,
+    inputs: Any,
+    run_id: str,
+    pools: Mapping[str, Pool],
+    telemetry: Observer | None,
 ) -> AsyncIterator[GraphRun[Any, Any, Any]]:
     """Step through a run that is kept nowhere."""
-    values, flows = PlainValues(), flows_of(graph)
-    run = new_run(graph, run_id, values)
-    clock, steps = SystemClock(), Steps()
-    started = RunStarted(graph.name, graph.fingerprint, inputs, "", state)
-    start(run, started, None, clock.now(), UserCode(graph, flows, values, run_id, deps))
-    segment = SegmentStarted("memory", "")
-    driven = Driven(Driver(run, graph, flows, values, deps, segment, clock, None, pools, steps), epoch=0)
-    driven.task = asyncio.get_running_loop().create_task(_driving(driven), name=f"perdure-{run_id}")
-    stepped: GraphRun[Any, Any, Any] = GraphRun(graph, run_id, steps, driven, state=state, deps=deps, inputs=inputs)
-    async with stepped:
-        yield stepped
+    given: dict[str, Any] = {"state": state, "deps": deps, "inputs": inputs}
+    async with observing_in_memory(telemetry) as observing:
+        steps = Steps()
+        driver, _ = begun_in_memory(graph, observing, run_id=run_id, pools=pools, steps=steps, **given)
+        driven = Driven(driver, epoch=0)
+        driven.task = asyncio.get_running_loop().create_task(_driving(driven), name=f"perdure-{run_id}")
+        stepped: GraphRun[Any, Any, Any] = GraphRun(graph, run_id, steps, driven, **given)
+        async with stepped:
+            yield stepped
 
 
 async def _driving(driven: Driven) -> None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from perdure.codec.codec import Blobs, encoded_events
 from perdure.engine.clock import Clock
-from perdure.engine.observing import Observed
+from perdure.engine.observing import UNOBSERVED, Observed
 from perdure.errors import StoreError
 from perdure.events import AnyEvent, Durability
 from perdure.store.chain import chained
@@ -52,10 +52,6 @@ class Beside(msgspec.Struct, frozen=True):
 NOTHING = Beside()
 
 
-def _to_nobody(run_id: str, rows: Sequence[Row]) -> None:
-    """Tell nobody."""
-
-
 class Journal:
     """Writes the events of one run under one lease.
 
@@ -63,6 +59,7 @@ class Journal:
         epoch: that of the lease.
         fingerprint: of the graph that the run goes on with, where that isn't the one it was driven with before.
         position: where the log stands.
+        observed: who is told of what was committed.
     """
 
     def __init__(
@@ -74,11 +71,9 @@ class Journal:
         clock: Clock,
         blobs: Blobs,
         durability: Durability,
-        publish: Callable[[str, Sequence[Row]], None] = _to_nobody,
-        observed: Observed | None = None,
+        observed: Observed = UNOBSERVED,
     ) -> None:
         self._store = store
-        self._publish = publish
         self._run_id = run_id
         self.epoch = epoch
         self.fingerprint: str | None = None
@@ -91,7 +86,6 @@ class Journal:
         self._writing: asyncio.Task[None] | None = None
         self._failed: StoreError | None = None
         self.observed = observed
-        self._untold: deque[tuple[Sequence[AnyEvent], int, int]] = deque()
 
     def rows(self, events: Sequence[AnyEvent]) -> tuple[Row, ...]:
         """Return the rows for a commit, and count the position on.
@@ -144,12 +138,8 @@ class Journal:
         if self._durability == "sync":
             began = self._clock.monotonic()
             await self._store.append(append)
-            self._publish(self._run_id, rows)
-            if self.observed is not None:
-                self.observed.committed(events, after + 1, rows[0].ts, self._clock.monotonic() - began)
+            self.observed.committed(rows, self._clock.monotonic() - began)
             return
-        if self.observed is not None:
-            self._untold.append((events, after + 1, rows[0].ts))
         self._backlog.append(append)
         self._backlog_events += len(events)
         if self._durability == "async" and (self._writing is None or self._writing.done()):
@@ -181,8 +171,7 @@ class Journal:
             waiting = list(self._backlog)
             self._backlog.clear()
             self._backlog_events = 0
-            began, untold = self._clock.monotonic(), list(self._untold)
-            self._untold.clear()
+            began = self._clock.monotonic()
             blobs: dict[str, bytes] = {}
             for append in waiting:
                 blobs.update(append.blobs)
@@ -207,13 +196,7 @@ class Journal:
             except StoreError as error:
                 self._failed = error
             else:
-                self._publish(self._run_id, rows)
-                self._tell(untold, self._clock.monotonic() - began)
-
-    def _tell(self, untold: Sequence[tuple[Sequence[AnyEvent], int, int]], took_s: float) -> None:
-        for events, first, ts in untold:
-            assert self.observed is not None
-            self.observed.committed(events, first, ts, took_s)
+                self.observed.committed(rows, self._clock.monotonic() - began)
 
 
 def _stays(task: str, opened_in: Append, appends: Sequence[Append]) -> bool:

@@ -11,22 +11,18 @@ from typing import Any
 import anyio
 
 from perdure.engine.bodies import check_executors
-from perdure.engine.clock import SystemClock
-from perdure.engine.code import UserCode
 from perdure.engine.driven import noted
 from perdure.engine.driver import Driver
 from perdure.engine.engine import Engine
-from perdure.engine.evaluate import flows_of
+from perdure.engine.in_memory import begun_in_memory, observing_in_memory
 from perdure.engine.iterating import iterate_in_memory
-from perdure.engine.registered import new_run
+from perdure.engine.observing import Observer, Observing
 from perdure.engine.starting import made_up_id
-from perdure.engine.values import PlainValues
 from perdure.errors import GraphSetupError, NoResult
-from perdure.events import Durability, RunStarted, SegmentStarted
+from perdure.events import Durability
 from perdure.graph.graph import Graph
 from perdure.graph.runtime import Until, provide
 from perdure.ids import checked_identifier
-from perdure.kernel.decide import start
 from perdure.kernel.run import Run
 from perdure.kernel.state.restore import restore
 from perdure.kernel.status import Status
@@ -48,6 +44,7 @@ class LocalRuntime:
         run_id: str | None,
         durability: Durability,
         executors: Mapping[str, Pool] | None,
+        telemetry: Observer | None,
         until: Until,
     ) -> Any:
         """Run a graph to its end and return its output; or until it waits, and return what it waits for."""
@@ -59,8 +56,10 @@ class LocalRuntime:
             checked_identifier("run id", run_id)
         if store is None:
             check_executors(graph, executors or {})
-            return await _run_in_memory(graph, state, deps, inputs, run_id or made_up_id(), executors or {})
-        engine = Engine.open(store, recover=False, durability=durability, executors=executors)
+            async with observing_in_memory(telemetry) as observing:
+                given = run_id or made_up_id()
+                return await _run_in_memory(graph, state, deps, inputs, given, executors or {}, observing)
+        engine = Engine.open(store, recover=False, durability=durability, executors=executors, telemetry=telemetry)
         return await _run_on_store(engine, graph, state, deps, inputs, run_id, until)
 
     @asynccontextmanager
@@ -76,6 +75,7 @@ class LocalRuntime:
         run_id: str | None,
         durability: Durability,
         executors: Mapping[str, Pool] | None,
+        telemetry: Observer | None,
     ) -> AsyncIterator[Any]:
         """Step through a run of a graph."""
         given: dict[str, Any] = {"state": state, "deps": deps, "inputs": inputs}
@@ -84,44 +84,39 @@ class LocalRuntime:
         if store is None:
             pools = executors or {}
             check_executors(graph, pools)
-            async with iterate_in_memory(graph, run_id=run_id or made_up_id(), pools=pools, **given) as run:
+            ran = iterate_in_memory(graph, run_id=run_id or made_up_id(), pools=pools, telemetry=telemetry, **given)
+            async with ran as run:
                 yield run
             return
-        opened = Engine.open(store, recover=False, durability=durability, executors=executors)
+        opened = Engine.open(store, recover=False, durability=durability, executors=executors, telemetry=telemetry)
         async with opened as engine, engine.iter(graph, run_id=run_id, **given) as run:
             yield run
 
 
 async def _run_in_memory(
-    graph: Graph[Any, Any, Any, Any], state: Any, deps: Any, inputs: Any, run_id: str, pools: Mapping[str, Pool]
-) -> Any:
-    given, started = inputs, state
-    while True:
-        run, values = await _run_once_in_memory(graph, (started, state), deps, given, run_id, pools)
-        if run.successor is None:
-            break
-        run_id, given, started = run.successor.successor, run.successor.inputs, run.successor.state
-    value, _ = run.ends[0]
-    return values.load(value)
-
-
-async def _run_once_in_memory(
     graph: Graph[Any, Any, Any, Any],
-    states: tuple[Any, Any],
+    state: Any,
     deps: Any,
     inputs: Any,
     run_id: str,
     pools: Mapping[str, Pool],
-) -> tuple[Run, PlainValues]:
-    """Run a graph until it ends, or goes on as a new run; ``states`` are what it starts from, and what is to hold the last."""
-    started_from, state = states
-    values, flows = PlainValues(), flows_of(graph)
-    run = new_run(graph, run_id, values)
-    code = UserCode(graph, flows, values, run_id, deps)
-    started = RunStarted(graph.name, graph.fingerprint, inputs, "", started_from)
-    clock = SystemClock()
-    start(run, started, None, clock.now(), code)
-    driver = Driver(run, graph, flows, values, deps, SegmentStarted("memory", ""), clock, None, pools)
+    observing: Observing,
+) -> Any:
+    begins: dict[str, Any] = {"run_id": run_id, "state": state, "inputs": inputs}
+    while True:
+        driver, values = begun_in_memory(graph, observing, deps=deps, pools=pools, **begins)
+        run = await _driven_in_memory(driver, state)
+        if run.successor is None:
+            break
+        next_ = run.successor
+        begins = {"run_id": next_.successor, "state": next_.state, "inputs": next_.inputs, "origin": run.run_id}
+    value, _ = run.ends[0]
+    return values.load(value)
+
+
+async def _driven_in_memory(driver: Driver, state: Any) -> Run:
+    """Drive a run until it ends, or goes on as a new run; ``state`` is what is to hold its last state."""
+    run = driver.run
     try:
         await driver.drive()
     except BaseException as error:
@@ -134,8 +129,8 @@ async def _run_once_in_memory(
     if driver.exception is not None:
         raise noted(driver.exception, run)
     if run.status is not Status.COMPLETED:
-        raise NoResult(f"run {run_id!r} has stopped without a result", run_id=run_id)
-    return driver.run, values
+        raise NoResult(f"run {run.run_id!r} has stopped without a result", run_id=run.run_id)
+    return driver.run
 
 
 async def _run_on_store(

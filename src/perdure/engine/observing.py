@@ -14,50 +14,57 @@ import msgspec
 from perdure.engine.logging import get_logger
 from perdure.events import AnyEvent, RunStarted, decode_events
 from perdure.graph.plan import Plan
-from perdure.store.port import RunInfo, Store
+from perdure.store.port import Row, Store
 
 Undo = Callable[[], None]
 
 
+class Passing(msgspec.Struct, frozen=True, gc=False):
+    """Events of a run in memory: a row that is kept nowhere."""
+
+    first: int
+    count: int
+    epoch: int
+    ts: int
+    events: Sequence[AnyEvent]
+
+
 class Commit(msgspec.Struct, frozen=True, gc=False):
-    """Events that have just become durable.
+    """Events that have just become durable; or, of a run in memory, that were just decided on.
 
     Attributes:
         run_id: the run.
         plan: the structure of its graph, or None if that isn't at hand.
-        epoch: under which lease.
-        first: the seq of the first of them.
-        ts: when they were committed, in microseconds since 1970.
-        events: what was recorded.
-        took_s: how long the store took.
+        about: what the observer wanted to be reminded of when it met the run.
+        rows: what was recorded.
+        took_s: how long the store took; None if there is none.
     """
 
     run_id: str
     plan: Plan | None
-    epoch: int
-    first: int
-    ts: int
-    events: Sequence[AnyEvent]
-    took_s: float
+    about: Any
+    rows: Sequence[Row] | Sequence[Passing]
+    took_s: float | None
 
 
-class Observer(Protocol):
-    """Is told what runs come to."""
-
-    async def opened(self, store: Store) -> bool:
-        """Begin: an engine was opened on a store; say whether there is anything to be told."""
-        ...
+class Observation(Protocol):
+    """Is told what the runs of one engine come to, from when that was opened until it is closed."""
 
     async def closed(self) -> None:
-        """End: the engine hands its runs back and closes the store."""
+        """End: the engine has handed its runs back and closes the store."""
         ...
 
-    def caller(self) -> str:
-        """Return the W3C traceparent of the code that runs now, or an empty text."""
+    @property
+    def tells(self) -> bool:
+        """Whether what happens is told to somebody, and needn't be told by whoever drives a run next."""
         ...
 
-    def met(self, run_id: str, started: RunStarted) -> None:
-        """Take note of a run that is about to be driven here."""
+    def begun(self, run_id: str, graph: str, in_trace: bool) -> tuple[str, bool | None]:
+        """Return what a run that begins now says of itself: the W3C traceparent of its caller, and if it is sampled."""
+        ...
+
+    def met(self, run_id: str, epoch: int, started: RunStarted) -> Any:
+        """Take note of a run that is about to be driven here; return what to be reminded of, or None."""
         ...
 
     def committed(self, commit: Commit) -> None:
@@ -68,8 +75,8 @@ class Observer(Protocol):
         """Take note that a run is driven elsewhere, against the will of this engine."""
         ...
 
-    def enter(self, run_id: str, epoch: int, task_id: str, attempt: int) -> Any:
-        """Surround a body that begins; what this returns goes to :meth:`leave`."""
+    def enter(self, about: Any, task_id: str, attempt: int) -> Any:
+        """Surround a body that begins, of a run that was met; what this returns goes to :meth:`leave`."""
         ...
 
     def leave(self, entered: Any) -> None:
@@ -81,96 +88,139 @@ class Observer(Protocol):
         ...
 
 
-class Observing:
-    """Calls an observer, as long as it doesn't raise."""
+class Observer(Protocol):
+    """Is told what runs come to."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer: Observer | None = observer
+    async def opened(self, store: Store | None) -> Observation | None:
+        """Begin: an engine was opened on a store, or a run in memory begins; return None if nothing is to be told."""
+        ...
+
+
+class Observing:
+    """Calls an observer, if there is one, as long as it doesn't raise."""
+
+    def __init__(self, observer: Observer | None) -> None:
+        self._observer = observer
+        self._observation: Observation | None = None
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        if self._observer is None:
+        if self._observation is None:
             return None
         try:
-            return getattr(self._observer, name)(*arguments)
+            return getattr(self._observation, name)(*arguments)
         except Exception:
             self._detach(name)
             return None
 
     def _detach(self, name: str) -> None:
-        self._observer = None
+        self._observation = None
         get_logger("perdure.engine").exception("an observer has raised and is detached", method=name)
 
-    async def opened(self, store: Store) -> None:
+    async def opened(self, store: Store | None) -> None:
         """Tell that the engine was opened."""
-        if await self._await("opened", store) is False:
-            self._observer = None
+        if self._observer is not None:
+            try:
+                self._observation = await self._observer.opened(store)
+            except Exception:
+                self._detach("opened")
 
     async def closed(self) -> None:
         """Tell that the engine is being closed."""
-        await self._await("closed")
+        if self._observation is not None:
+            try:
+                await self._observation.closed()
+            except Exception:
+                self._detach("closed")
 
-    async def _await(self, name: str, *arguments: Any) -> Any:
-        called = self._call(name, *arguments)
-        if called is None:
-            return None
-        try:
-            return await called
-        except Exception:
-            self._detach(name)
-            return None
+    @property
+    def tells(self) -> bool:
+        """Whether what happens is told to somebody."""
+        return self._observation is not None and self._observation.tells
 
-    def caller(self) -> str:
-        """Return the traceparent of the code that runs now, or an empty text."""
-        return self._call("caller") or ""
+    def begun(self, run_id: str, graph: str, *, in_trace: bool) -> tuple[str, bool | None]:
+        """Return what a run that begins now says of itself: the traceparent of its caller, and if it is sampled."""
+        return self._call("begun", run_id, graph, in_trace) or ("", None)
 
     def lease_lost(self, graph: str) -> None:
         """Tell that a run is driven elsewhere."""
         self._call("lease_lost", graph)
 
-    def met(self, run_id: str, started: RunStarted) -> None:
-        """Tell of a run that is about to be driven here."""
-        self._call("met", run_id, started)
+    def run(
+        self,
+        run_id: str,
+        plan: Plan | None,
+        epoch: int,
+        started: RunStarted,
+        publish: Callable[[str, Sequence[Row]], None] | None = None,
+    ) -> Observed:
+        """Return how a run is told of under one lease."""
+        if self._observation is None:
+            return Observed(run_id, publish)
+        return Observed(run_id, publish, plan, self._call, self._call("met", run_id, epoch, started))
 
-    async def recall(self, store: Store, info: RunInfo) -> None:
-        """Tell of a run that was started earlier, and is about to be driven here."""
-        if self._observer is not None:
-            for row in await store.read(info.run_id, 0, 1):
+    async def run_in(
+        self, store: Store, run_id: str, plan: Plan | None, epoch: int, publish: Callable[[str, Sequence[Row]], None]
+    ) -> Observed:
+        """Return how a run is told of that was started earlier."""
+        if self._observation is not None:
+            for row in await store.read(run_id, 0, 1):
                 started = decode_events(row.events)[0]
                 if isinstance(started, RunStarted):
-                    self.met(info.run_id, started)
-
-    def run(self, run_id: str, plan: Plan | None, epoch: int) -> Observed | None:
-        """Return how the observer is told of one run under one lease; None if there is no observer any more."""
-        if self._observer is None:
-            return None
-        return Observed(self._call, run_id, plan, epoch)
+                    return self.run(run_id, plan, epoch, started, publish)
+        return Observed(run_id, publish)
 
 
 class Observed:
-    """How an observer is told of one run under one lease."""
+    """How those who watch are told of one run under one lease."""
 
-    __slots__ = ("_call", "_epoch", "_plan", "_run_id")
+    __slots__ = ("_about", "_call", "_plan", "_publish", "_run_id")
 
-    def __init__(self, call: Callable[..., Any], run_id: str, plan: Plan | None, epoch: int) -> None:
-        self._call = call
+    def __init__(
+        self,
+        run_id: str,
+        publish: Callable[[str, Sequence[Row]], None] | None = None,
+        plan: Plan | None = None,
+        call: Callable[..., Any] | None = None,
+        about: Any = None,
+    ) -> None:
         self._run_id = run_id
+        self._publish = publish
         self._plan = plan
-        self._epoch = epoch
+        self._call = call
+        self._about = about
 
-    def committed(self, events: Sequence[AnyEvent], first: int, ts: int, took_s: float) -> None:
-        """Tell of events that have become durable."""
-        self._call("committed", Commit(self._run_id, self._plan, self._epoch, first, ts, events, took_s))
+    def committed(self, rows: Sequence[Row], took_s: float) -> None:
+        """Tell of rows that have become durable."""
+        if self._publish is not None:
+            self._publish(self._run_id, rows)
+        if self._call is not None:
+            self._call("committed", Commit(self._run_id, self._plan, self._about, rows, took_s))
+
+    def decided(self, events: Sequence[AnyEvent], last: int, ts: int) -> None:
+        """Tell of what was decided about a run in memory; ``last`` is the seq of the last of the events."""
+        if self._call is not None and events:
+            passing = Passing(last - len(events) + 1, len(events), 0, ts, events)
+            self._call("committed", Commit(self._run_id, self._plan, self._about, (passing,), None))
+
+    @property
+    def surrounds(self) -> bool:
+        """Whether bodies are surrounded by anything."""
+        return self._about is not None
 
     def enter(self, task_id: str, attempt: int) -> Any:
         """Surround a body that begins."""
-        return self._call("enter", self._run_id, self._epoch, task_id, attempt)
+        assert self._call is not None
+        return self._call("enter", self._about, task_id, attempt)
 
     def leave(self, entered: Any) -> None:
         """Undo that."""
-        if entered is not None:
+        if entered is not None and self._call is not None:
             self._call("leave", entered)
 
     def carrier(self) -> Callable[[], Undo] | None:
         """Return what surrounds a body in another process."""
-        carried: Callable[[], Undo] | None = self._call("carrier")
+        carried: Callable[[], Undo] | None = self._call("carrier") if self._call is not None else None
         return carried
+
+
+UNOBSERVED = Observed("")

@@ -50,8 +50,10 @@ class Starting(msgspec.Struct, frozen=True):
     """Whether the run is driven here; else it is created for whoever takes it."""
     steps: Steps | None = None
     """Where the driver meets a caller who steps through the run, if there is one."""
-    trace: str = ""
     in_trace: bool = False
+    """Whether the run is told in the trace of its caller."""
+    origin_trace: str = ""
+    """The traceparent of the trace that its origin is told in, if that isn't the origin's own."""
 
 
 async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
@@ -69,6 +71,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
     recorded = values.record("__start__", starting.inputs)
     digest = _digest(resolved(recorded, values.blobs))
     written = values.record_state(starting.state)
+    trace, sampled = worker.observing.begun(starting.run_id, graph.name, in_trace=starting.in_trace)
     started = RunStarted(
         graph=graph.name,
         fingerprint=graph.fingerprint,
@@ -81,13 +84,15 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         deadline=starting.deadline,
         tags=starting.tags,
         origin=starting.origin,
-        trace=starting.trace,
+        trace=trace,
         in_trace=starting.in_trace,
+        origin_trace=starting.origin_trace,
+        sampled=sampled,
     )
     run_id, is_driven = starting.run_id, starting.is_driven and worker.drives
     run, decision, is_ahead = _first_decision(worker, mine, starting, values, started)
     position = Position(0, chain_start(run_id, graph.name), 0)
-    observed = worker.observing.run(run_id, graph.plan, worker.epoch) if worker.observing is not None else None
+    observed = worker.observing.run(run_id, graph.plan, worker.epoch, started, worker.publisher.publish)
     journal = Journal(
         worker.store,
         run_id,
@@ -96,7 +101,6 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         worker.clock,
         values.blobs,
         starting.durability,
-        worker.publisher.publish,
         observed,
     )
     rows = journal.rows(decision.events)
@@ -119,10 +123,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
     info, created = await worker.store.create(new)
     if created:
         values.blobs.save()
-        worker.publisher.publish(run_id, rows)
-        if worker.observing is not None and observed is not None:
-            worker.observing.met(run_id, started)
-            observed.committed(decision.events, 1, rows[0].ts, worker.clock.monotonic() - began)
+        observed.committed(rows, worker.clock.monotonic() - began)
         if is_driven:
             worker.leases.add(run_id, journal.epoch, began)
             first = decision if is_ahead else None

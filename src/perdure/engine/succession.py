@@ -42,6 +42,7 @@ async def create_successor(store: Store, run: Run, continued: RunContinued, blob
         max_steps=run.max_steps if run.max_steps != run.plan.max_steps else None,
         deadline=None,
         origin=run.run_id,
+        origin_trace=first.outer_trace,
     )
     epoch = await store.next_epoch()
     position = Position(0, chain_start(successor, started.graph), 0)

@@ -80,7 +80,7 @@ class Worker:
         lease_s: float = LEASE_S,
         max_runs: int = MAX_RUNS,
         on_event: Sequence[OnEvent] = (),
-        observing: Observing | None = None,
+        observing: Observing,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -193,7 +193,7 @@ class Worker:
     def segment(self, graph: Graph[Any, Any, Any, Any], by: str = "", reason: str = "") -> SegmentStarted:
         """Return the event that says that this worker begins to drive a run."""
         worker = f"{self.owner.host}:{self.owner.pid}:{self.owner.id}"
-        return SegmentStarted(worker, __version__, graph.fingerprint, by, reason)
+        return SegmentStarted(worker, __version__, graph.fingerprint, by, reason, self.observing.tells)
 
     def drive(
         self,
@@ -226,8 +226,7 @@ class Worker:
         try:
             await driven.driver.drive()
         except Fenced as error:
-            if self.observing is not None:
-                self.observing.lease_lost(mine.graph.name)
+            self.observing.lease_lost(mine.graph.name)
             self._log.warning("another worker drives the run now", error=str(error), **about)
         except Exception as error:
             # Its lease is left to run out: who took it at once would only fail at once, again and again.
@@ -273,8 +272,7 @@ class Worker:
         """Stop driving a run whose lease is lost, without another word into its log."""
         driven = self.driven.get(run_id)
         if driven is not None and driven.task is not None:
-            if self.observing is not None:
-                self.observing.lease_lost(driven.driver.run.plan.name)
+            self.observing.lease_lost(driven.driver.run.plan.name)
             driven.task.cancel()
 
     # --- taking runs over ---
@@ -453,10 +451,8 @@ class Worker:
             await self.store.save_plan(graph.fingerprint, graph.name, graph.plan.encoded())
         run = new_run(graph, info.run_id, values)
         position = await rebuild(self.store, info, run, values.blobs)
-        observed = None
-        if self.observing is not None:
-            await self.observing.recall(self.store, info)
-            observed = self.observing.run(info.run_id, graph.plan, info.epoch)
+        publish = self.publisher.publish
+        observed = await self.observing.run_in(self.store, info.run_id, graph.plan, info.epoch, publish)
         journal = Journal(
             self.store,
             info.run_id,
@@ -465,7 +461,6 @@ class Worker:
             self.clock,
             values.blobs,
             run.durability,
-            self.publisher.publish,
             observed,
         )
         journal.fingerprint = graph.fingerprint if has_changed else None

@@ -27,6 +27,7 @@ from perdure.graph.version_order import checked_version
 
 if TYPE_CHECKING:
     from perdure.engine.graph_run import GraphRun
+    from perdure.engine.observing import Observer
     from perdure.engine.waiting import Waiting
     from perdure.store.port import Store
 
@@ -152,6 +153,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         run_id: str | None = None,
         durability: Durability = "sync",
         executors: Mapping[str, Pool] | None = None,
+        telemetry: Observer | None = None,
         until: Literal["end"] = "end",
     ) -> OutputT_co: ...
 
@@ -166,6 +168,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         run_id: str | None = None,
         durability: Durability = "sync",
         executors: Mapping[str, Pool] | None = None,
+        telemetry: Observer | None = None,
         until: Literal["waiting"],
     ) -> Sequence[Waiting]: ...
 
@@ -179,6 +182,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         run_id: str | None = None,
         durability: Durability = "sync",
         executors: Mapping[str, Pool] | None = None,
+        telemetry: Observer | None = None,
         until: Until = "end",
     ) -> Any:
         """Run the graph to its end and return its output.
@@ -195,6 +199,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             run_id: the id of the run, 1 to 200 printable characters; made up if it isn't given.
             durability: when events are made durable; see the reference on durability for what each mode can lose.
             executors: where plain functions run that name one.
+            telemetry: who is told of the run, as a :class:`perdure.telemetry.Telemetry`.
             until: ``"waiting"`` returns as soon as all that is left to do is to wait, with the list of what the run waits
                 for; an empty list says that it is over.
 
@@ -215,6 +220,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             run_id=run_id,
             durability=durability,
             executors=executors,
+            telemetry=telemetry,
             until=until,
         )
 
@@ -227,6 +233,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         store: str | PathLike[str] | Store | None = None,
         run_id: str | None = None,
         durability: Durability = "sync",
+        telemetry: Observer | None = None,
     ) -> OutputT_co:
         """Run the graph from code that isn't async; otherwise as :meth:`run`.
 
@@ -236,9 +243,16 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(
-                self.run(state=state, deps=deps, inputs=inputs, store=store, run_id=run_id, durability=durability)
+            run = self.run(
+                state=state,
+                deps=deps,
+                inputs=inputs,
+                store=store,
+                run_id=run_id,
+                durability=durability,
+                telemetry=telemetry,
             )
+            return asyncio.run(run)
         raise GraphRuntimeError("an event loop is running in this thread: write `await graph.run(…)` instead")
 
     def iter(
@@ -251,6 +265,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         run_id: str | None = None,
         durability: Durability = "sync",
         executors: Mapping[str, Pool] | None = None,
+        telemetry: Observer | None = None,
     ) -> AbstractAsyncContextManager[GraphRun[StateT_contra, DepsT_contra, OutputT_co]]:
         """Step through a run: ``async with graph.iter(…) as run``, and ``async for item in run``.
 
@@ -267,6 +282,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             run_id: the id of the run, 1 to 200 printable characters; made up if it isn't given.
             durability: when events are made durable; see the reference on durability for what each mode can lose.
             executors: where plain functions run that name one.
+            telemetry: who is told of the run, as a :class:`perdure.telemetry.Telemetry`.
 
         Raises:
             RunConflict: the id is taken by a run of another graph or with other inputs, or by one that is driven already.
@@ -283,6 +299,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             run_id=run_id,
             durability=durability,
             executors=executors,
+            telemetry=telemetry,
         )
 
     def render(self, *, title: str | None = None, direction: Direction | None = None) -> str:

@@ -16,6 +16,7 @@ from perdure.errors import GraphRuntimeError
 from perdure.events import Durability
 
 if TYPE_CHECKING:
+    from perdure.engine.observing import Observer
     from perdure.graph.graph import Graph
     from perdure.store.port import Store
 
@@ -39,6 +40,7 @@ class Runtime(Protocol):
         run_id: str | None,
         durability: Durability,
         executors: Mapping[str, Pool] | None,
+        telemetry: Observer | None,
         until: Until,
     ) -> Any:
         """Run a graph to its end and return its output."""
@@ -56,6 +58,7 @@ class Runtime(Protocol):
         run_id: str | None,
         durability: Durability,
         executors: Mapping[str, Pool] | None,
+        telemetry: Observer | None,
     ) -> AbstractAsyncContextManager[Any]:
         """Step through a run of a graph."""
         ...

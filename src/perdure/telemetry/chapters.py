@@ -51,6 +51,7 @@ class Chapters:
         self._last_run: SpanRef | None = None
         self._segment_count = 0
         self._origin = ""
+        self._origin_trace_id = 0
         self._has_anchor = False
         # Most spans of a wide map name the same batch.
         self._named = ("", "", SpanRef(0, 0))
@@ -122,6 +123,8 @@ class Chapters:
         self._every.update({f"perdure.tag.{name}": value for name, value in event.tags.items()})
         self.began_at = self._life_began_at = ts
         self._origin = event.origin
+        outer = parse_traceparent(event.origin_trace)
+        self._origin_trace_id = outer[0].trace_id if outer is not None else trace_id_of(event.origin)
         caller = parse_traceparent(event.trace)
         self._caller = caller[0] if caller is not None else None
         if self.trace_scope == "segment":
@@ -182,7 +185,7 @@ class Chapters:
         ref = self._run_ref()
         links = [Link(self._last_run, "previous run")] if self._last_run is not None else []
         if self._origin and self.trace_scope == "run":
-            origin = SpanRef(trace_id_of(self._origin), span_id_of(self._origin, "start"))
+            origin = SpanRef(self._origin_trace_id, span_id_of(self._origin, "start"))
             links.append(Link(origin, "origin"))
         said: dict[str, Attribute] = {"perdure.run.segments": self._segment_count, **attributes}
         if self._origin:

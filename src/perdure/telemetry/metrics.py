@@ -59,8 +59,9 @@ class Instruments:
     def committed(self, commit: Commit) -> None:
         """Count a commit."""
         about = {"perdure.graph.name": commit.plan.name} if commit.plan is not None else {}
-        self._commit.record(commit.took_s, about)
-        self._events.add(len(commit.events), about)
+        if commit.took_s is not None:
+            self._commit.record(commit.took_s, about)
+        self._events.add(sum(row.count for row in commit.rows), about)
 
     def lease_lost(self, graph: str) -> None:
         """Count a lease that was lost."""

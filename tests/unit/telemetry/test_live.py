@@ -93,6 +93,7 @@ async def told_live(durability: Any, trace_scope: Any) -> None:
     async with Engine.open(store, [graph], telemetry=backend.telemetry(trace_scope=trace_scope)) as engine:
         await (await engine.start(graph, run_id="run", durability=durability)).result()
         history = await engine.history("run")
+    backend.provider.force_flush()
     expected = projected(graph.plan, "run", history, trace_scope)
     assert [(span.name, span.context.span_id, span.context.trace_id) for span in backend.spans] == [
         (span.name, span.ref.span_id, span.ref.trace_id) for span in expected

@@ -129,12 +129,13 @@ class Batches:
         """Take note that the next event ends an open join; it may open it, or another one, again."""
         self._joins.discard(key)
 
-    def look_at_feed(self, instance: str) -> None:
-        """See whether a map has items left."""
+    def look_at_feed(self, instance: str, count: int | None) -> None:
+        """See whether a map has items left; ``count`` is how many it has had in all, if it was a stream that has ended."""
         batch = self.open.get(instance)
         if batch is None:
             return
-        batch.size = batch.instance.size if batch.instance.size is not None else batch.size
+        for size in (batch.instance.size, count):
+            batch.size = size if size is not None else batch.size
         if batch.has_feed and batch.instance.feed is None:
             batch.has_feed = False
             self.left(batch)

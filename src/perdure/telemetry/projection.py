@@ -122,7 +122,8 @@ class Projection:
         if then is not None:
             then()
         if kind in _FEEDS:
-            self._batches.look_at_feed(event.instance)  # type: ignore[union-attr]
+            count = event.count if isinstance(event, ev.ItemsEnded) else None
+            self._batches.look_at_feed(event.instance, count)  # type: ignore[union-attr]
         for batch in self._batches.over():
             self._tell_batch(batch, ts, "completed")
         self._forget()

@@ -34,14 +34,14 @@ def openinference(span: Span) -> dict[str, Attribute]:
 def gen_ai(span: Span) -> dict[str, Attribute]:
     """Return what OpenTelemetry's conventions for generative AI have to say of a span.
 
-    A run is a workflow that is invoked, and a conversation; a step is a task of it.
+    A run is a workflow that is invoked, and a conversation. They have no word for a step, a batch or a join: what a step does
+    with a model is told by the spans that its own instrumentation opens inside of it.
     """
     said = span.attributes
-    mapped: dict[str, Attribute] = {"gen_ai.conversation.id": said["perdure.run.id"]}
+    mapped: dict[str, Attribute] = {
+        "gen_ai.conversation.id": said["perdure.run.id"],
+        "gen_ai.workflow.name": said["perdure.graph.name"],
+    }
     if span.kind == "run":
         mapped["gen_ai.operation.name"] = "invoke_workflow"
-        mapped["gen_ai.workflow.name"] = said["perdure.graph.name"]
-    elif span.kind == "step":
-        mapped["gen_ai.operation.name"] = "execute_task"
-        mapped["gen_ai.task.name"] = said["perdure.node.id"]
     return mapped

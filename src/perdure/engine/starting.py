@@ -15,6 +15,7 @@ from perdure.codec.codec import BlobMissing, blob_digest, resolved
 from perdure.engine.code import UserCode
 from perdure.engine.driver import first_waits
 from perdure.engine.journal import Journal, Position
+from perdure.engine.observing import Observed
 from perdure.engine.registered import Registered, new_run
 from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
@@ -92,7 +93,9 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
     run_id, is_driven = starting.run_id, starting.is_driven and worker.drives
     run, decision, is_ahead = _first_decision(worker, mine, starting, values, started)
     position = Position(0, chain_start(run_id, graph.name), 0)
-    observed = worker.observing.run(run_id, graph.plan, worker.epoch, started, worker.publisher.publish)
+    observed = Observed(run_id, worker.publisher.publish)  # whoever drives it tells of it from its beginning
+    if is_driven:
+        observed = worker.observing.run(run_id, graph.plan, worker.epoch, started, worker.publisher.publish)
     journal = Journal(
         worker.store,
         run_id,

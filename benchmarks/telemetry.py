@@ -1,7 +1,7 @@
-"""``python -m benchmarks.telemetry``: what telemetry costs the map of 10,000.
+"""``python -m benchmarks.telemetry``: what telemetry costs the map of 10,000, durable on a file and in memory.
 
-Without an SDK it is counted, in instructions, by valgrind: they hardly vary from turn to turn. With one it is timed: the run
-itself, and what the telling takes in its own thread, for each span.
+Without an SDK it is counted, in instructions, by valgrind: they hardly vary from turn to turn. With one it is timed, in turns
+with and without: how long the run takes, and how much of the processor the telling takes in its own thread, for each span.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 import perdure
@@ -22,6 +25,7 @@ from benchmarks import graphs
 from perdure.telemetry import Telemetry
 
 WIDTH = 10_000
+WHERE = ("durable", "in memory")
 
 
 class Nowhere:
@@ -43,9 +47,18 @@ class Nowhere:
         return True
 
 
-async def turn(mode: str, width: int) -> tuple[float, float, int]:
-    """Run the map once; return how long the run took, how long until all was told, and how many spans that were."""
-    graph, telemetry, exporter = graphs.mapped(perdure), None, Nowhere()
+@dataclass
+class Turn:
+    """One run of the map: how long it took, what the process took of the processor until all was told, how many spans."""
+
+    seconds: float
+    cpu_s: float
+    spans: int
+
+
+async def turn(where: str, mode: str, width: int, folder: Path) -> Turn:
+    """Run the map once, without telemetry, with it but without an SDK, or with both."""
+    graph, telemetry, exporter, provider = graphs.mapped(perdure), None, Nowhere(), None
     if mode == "no-sdk":
         telemetry = Telemetry()
     elif mode == "sdk":
@@ -54,51 +67,74 @@ async def turn(mode: str, width: int) -> tuple[float, float, int]:
 
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(exporter))
-        telemetry = Telemetry(tracer_provider=provider)
-    began = time.perf_counter()
-    async with perdure.Engine.open(perdure.MemoryStore(), [graph], telemetry=telemetry) as engine:
-        await (await engine.start(graph, inputs=list(range(width)))).result()
+        telemetry = Telemetry(tracer_provider=provider, closing_s=60)
+    cpu, began = time.process_time(), time.perf_counter()
+    if where == "in memory":
+        await graph.run(inputs=list(range(width)), telemetry=telemetry)
         ran = time.perf_counter() - began
-    return ran, time.perf_counter() - began, exporter.count
+    else:
+        async with perdure.Engine.open(folder / "runs.db", [graph], telemetry=telemetry) as engine:
+            began = time.perf_counter()
+            await (await engine.start(graph, inputs=list(range(width)))).result()
+            ran = time.perf_counter() - began
+    if provider is not None:
+        provider.shutdown()
+    return Turn(ran, time.process_time() - cpu, exporter.count)
 
 
-def instructions(mode: str, width: int) -> int:
+def turned(where: str, mode: str, width: int) -> Turn:
+    """Run the map once, on a new file."""
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(turn(where, mode, width, Path(folder)))
+
+
+def instructions(where: str, mode: str, width: int) -> int:
     """Return how many instructions a process takes that runs the map once."""
     command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
-    command += [sys.executable, "-m", "benchmarks.telemetry", "--child", mode, "--width", str(width)]
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=True
-    )
+    command += [sys.executable, "-m", "benchmarks.telemetry", "--child", mode, "--where", where, "--width", str(width)]
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr)
     assert found is not None, done.stderr
     return int(found[1].replace(",", ""))
+
+
+def count(where: str, width: int) -> None:
+    """Print what telemetry without an SDK costs, in instructions; what a process takes to start is taken off."""
+    counts = {mode: instructions(where, mode, width) - instructions(where, mode, 1) for mode in ("off", "no-sdk")}
+    share = counts["no-sdk"] / counts["off"] - 1
+    print(f"{where}: without telemetry    {counts['off'] / width:,.0f} instructions an item")
+    print(f"{where}: without an SDK       {counts['no-sdk'] / width:,.0f} instructions an item ({share:+.2%})")
+
+
+def clock(where: str, width: int, rounds: int) -> None:
+    """Print what telemetry with an SDK and its batch processor costs, in time."""
+    turns = [{mode: turned(where, mode, width) for mode in ("off", "sdk")} for _ in range(rounds)]
+    off, on = (median(pair[mode].seconds for pair in turns) / width * 1e6 for mode in ("off", "sdk"))
+    spans = turns[0]["sdk"].spans
+    cpu = median((pair["sdk"].cpu_s - pair["off"].cpu_s) / spans for pair in turns) * 1e6
+    print(f"{where}: run, without         {off:.1f} µs an item")
+    print(f"{where}: run, batch processor {on:.1f} µs an item, while the spans are told beside it")
+    print(f"{where}: told                 {spans} spans, {cpu:.1f} µs of the processor a span")
 
 
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.telemetry", description=__doc__)
     parser.add_argument("--child", choices=["off", "no-sdk", "sdk"], help="only run the map once")
+    parser.add_argument("--where", choices=WHERE, help="only there")
     parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     if given.child:
-        asyncio.run(turn(given.child, given.width))
+        turned(given.where or WHERE[0], given.child, given.width)
         return
     if shutil.which("valgrind") is None:
         print("valgrind isn't installed; instructions are left out")
-    else:
-        # What a process takes to start is taken off by a map of one item.
-        counts = {mode: instructions(mode, given.width) - instructions(mode, 1) for mode in ("off", "no-sdk")}
-        share = counts["no-sdk"] / counts["off"] - 1
-        print(f"without telemetry   {counts['off'] / given.width:,.0f} instructions an item")
-        print(f"without an SDK      {counts['no-sdk'] / given.width:,.0f} instructions an item ({share:+.2%})")
-    turns = {mode: [asyncio.run(turn(mode, given.width)) for _ in range(given.rounds)] for mode in ("off", "sdk")}
-    off, on = (median(ran for ran, _, _ in turns[mode]) for mode in ("off", "sdk"))
-    total = median(told for _, told, _ in turns["sdk"])
-    spans = turns["sdk"][0][2]
-    print(f"run, without        {off / given.width * 1e6:.1f} µs an item")
-    print(f"run, batch processor {on / given.width * 1e6:.1f} µs an item, while the spans are told beside it")
-    print(f"told                {spans} spans, {(total - off) / spans * 1e6:.1f} µs a span in all")
+    for where in (given.where,) if given.where else WHERE:
+        if shutil.which("valgrind") is not None:
+            count(where, given.width)
+        clock(where, given.width, given.rounds)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from perdure import Engine, GraphBuilder, MemoryStore, Retry, StepContext, reduce_list_append
+from perdure import Engine, GraphBuilder, MemoryStore, Retry, StepContext, events, reduce_list_append
 from perdure.telemetry import Telemetry, gen_ai, openinference
 from perdure.telemetry.metrics import Instruments
 from unit.telemetry.telling import told
@@ -148,6 +148,18 @@ def test_buckets_reach_from_what_is_short_to_what_is_long() -> None:
     }
 
 
+def test_what_every_event_is_told_as_is_documented() -> None:
+    table = REFERENCE.read_text("utf-8").split("## Events")[1].split("## Attributes")[0]
+    kinds = {
+        name for name, kind in vars(events).items()
+        if isinstance(kind, type) and issubclass(kind, events.Event) and kind is not events.Event
+    }  # fmt: skip
+    first = [row.split("|")[1] for row in table.splitlines() if row.startswith("|")]
+    assert sorted(name for cell in first for name in re.findall(r"`(\w+)`", cell)) == sorted(kinds)
+    named = set(re.findall(r"`(perdure(?:\.\w+)+)`", table))
+    assert set(instruments()) <= named
+
+
 def test_every_metric_is_on_the_dashboard() -> None:
     shown = " ".join(expressions())
     assert [name for name in instruments() if name.replace(".", "_") not in shown] == []
@@ -182,7 +194,7 @@ def test_every_span_is_documented() -> None:
 
     from perdure.telemetry.spans import SpanKind
 
-    text = REFERENCE.read_text("utf-8").split("## Attributes")[0]
+    text = REFERENCE.read_text("utf-8").split("## Events")[0]
     rows = {
         row.split()[-1] if row.endswith("branches") else row.split()[0]
         for row in re.findall(r"^\| `([^`]+)`", text, flags=re.MULTILINE)

@@ -364,7 +364,7 @@ class Driver:
         elif self._durable is None:
             self._observed.decided(decision.events, run.seq, self._clock.now())
         if self._exceptions:
-            log_failures(get_logger("perdure.engine"), run, decision.events)
+            log_failures(get_logger("perdure.engine"), run, decision.events, self._observed)
         self._act(decision)
         if self._snapshots is not None:
             self._snapshots.consider(self.run)

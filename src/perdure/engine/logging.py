@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -19,6 +19,9 @@ from structlog.typing import EventDict, WrappedLogger
 from perdure.engine.context import current_attempt
 from perdure.events import AnyEvent, NodeFailed
 from perdure.kernel.run import Run
+
+if TYPE_CHECKING:
+    from perdure.engine.observing import Observed
 
 
 def get_logger(name: str) -> Any:
@@ -48,11 +51,12 @@ def add_attempt(logger: WrappedLogger, name: str, event: EventDict) -> EventDict
     return event
 
 
-def log_failures(log: Any, run: Run, events: Sequence[AnyEvent]) -> None:
-    """Log the attempts that have failed, and what follows from that."""
+def log_failures(log: Any, run: Run, events: Sequence[AnyEvent], observed: Observed) -> None:
+    """Log the attempts that have failed, and what follows from that, as though from inside of them."""
     for event in events:
         if type(event) is NodeFailed:
             task = run.tasks.get(event.task)
+            entered = observed.enter(task.id, task.attempt) if task is not None and observed.surrounds else None
             log.info(
                 "attempt failed",
                 run=run.run_id,
@@ -63,3 +67,4 @@ def log_failures(log: Any, run: Run, events: Sequence[AnyEvent]) -> None:
                 outcome=event.outcome,
                 retry_at=event.retry_at,
             )
+            observed.leave(entered)

@@ -358,6 +358,31 @@ def test_log_events_say_which_span_they_come_from() -> None:
     assert add_trace(None, "info", {"event": "outside"}) == {"event": "outside"}
 
 
+def test_the_log_of_a_failed_attempt_says_which_span_that_is() -> None:
+    backend, found = Backend(), []
+
+    async def body(ctx: StepContext[None, None, int]) -> int:
+        raise ValueError("broken")
+
+    def keep(logger: Any, name: str, event: Any) -> Any:
+        found.append(dict(event))
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[add_trace, keep])
+    try:
+        with pytest.raises(ValueError, match="broken"):
+            asyncio.run(run(backend, fan(1, body)))
+    finally:
+        structlog.reset_defaults()
+    [step] = [span for span in backend.spans if span.name == "step work"]
+    [failed] = [event for event in found if event["event"] == "attempt failed"]
+    assert (failed["trace_id"], failed["span_id"]) == (
+        f"{step.context.trace_id:032x}",
+        f"{step.context.span_id:016x}",
+    )
+    assert failed["run"] == "run"
+
+
 def test_without_an_sdk_nothing_is_told_and_nothing_is_set() -> None:
     async def check() -> None:
         graph = fan(3)

@@ -41,9 +41,10 @@ FLUSH = 512
 """After how many spans the processors are flushed, so that none of theirs overflows."""
 CLOSING_S = 5.0
 READING_S = 60.0
-TURN_S = 0.001
-PAUSE_S = 0.00005
-"""The thread that tells lets go of the interpreter after this long and for this long: it would keep it for 5 ms."""
+TURN_S = 0.0002
+PAUSE_S = 0.001
+"""The thread that tells lets go of the interpreter after this long and for this long: a loop that is busy would get it back
+5 ms later, each time it has looked for what has come in. Nobody is in a hurry before the end."""
 
 _ENDS = (ev.SegmentEnded, ev.RunPaused, ev.RunCompleted, ev.RunFailed, ev.RunCancelled)
 
@@ -54,6 +55,8 @@ class Teller:
     def __init__(self) -> None:
         self._queue: SimpleQueue[tuple[Telling, Commit | None] | None] = SimpleQueue()
         self._late: dict[Telling, None] = {}
+        self.closing = 0
+        """How many wait for this thread, so that it mustn't dawdle."""
         self._turn_ends = 0.0
         threading.Thread(target=self._work, name="perdure-telemetry", daemon=True).start()
 
@@ -78,7 +81,7 @@ class Teller:
 
     def breathe(self) -> None:
         """Let others have the interpreter now and then."""
-        if monotonic() > self._turn_ends:
+        if monotonic() > self._turn_ends and not self.closing:
             sleep(PAUSE_S)
             self._turn_ends = monotonic() + TURN_S
 
@@ -128,8 +131,12 @@ class Telling:
 
     async def closed(self) -> None:
         """Wait until everything is told, or for as long as that may take."""
+        self._teller.closing += 1
         self._teller.put(self, None)
-        _, late = await asyncio.wait([self._over], timeout=self._closing_s)
+        try:
+            _, late = await asyncio.wait([self._over], timeout=self._closing_s)
+        finally:
+            self._teller.closing -= 1
         self._is_closed = True
         if late:
             untold = self._put - self._taken

@@ -128,6 +128,13 @@ def test_every_attempt_is_told_with_what_came_of_it(told: Told) -> None:
     history, steps = told.histories["run"], of_kind(told.of("run"), "step")
     started = Counter(r.event.node for r in history if isinstance(r.event, ev.NodeStarted))
     assert Counter(said(span)["perdure.node.id"] for span in steps) == started
+    began = {(r.event.task, r.event.attempt): r.ts for r in history if isinstance(r.event, ev.NodeStarted)}
+    ended = {r.event.task: r.ts for r in history if isinstance(r.event, ev.NodeCompleted | ev.NodeCancelled)}
+    for span in steps:
+        about = said(span)
+        assert span.start_time_unix_nano == began[about["perdure.task.id"], about["perdure.attempt"]] * 1000
+        if about["perdure.outcome"] in ("completed", "cancelled"):
+            assert span.end_time_unix_nano == ended[about["perdure.task.id"]] * 1000
     outcomes = Counter((span.name, said(span)["perdure.outcome"]) for span in steps)
     assert outcomes["step gate", "lost"] == 2
     assert outcomes["step gate", "completed"] == 1

@@ -134,8 +134,9 @@ class Batches:
         batch = self.open.get(instance)
         if batch is None:
             return
-        for size in (batch.instance.size, count):
-            batch.size = size if size is not None else batch.size
+        batch.size = batch.instance.size if batch.instance.size is not None else batch.size
+        if batch.size is None:
+            batch.size = count
         if batch.has_feed and batch.instance.feed is None:
             batch.has_feed = False
             self.left(batch)

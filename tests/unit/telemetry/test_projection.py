@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from perdure import Engine, GraphBuilder, MemoryStore, StepContext, reduce_list_append
+from perdure import (
+    Engine,
+    GraphBuilder,
+    MemoryStore,
+    ReduceFirstValue,
+    StepContext,
+    reduce_list_append,
+    reduce_sum,
+)
 from perdure import events as ev
 from perdure.engine.clock import SystemClock
 from perdure.engine.history import Recorded
@@ -153,6 +161,37 @@ def test_a_join_of_many_links_each_branch_in_spans_of_a_hundred(order: Any) -> N
     linked = [link.to for span in (joined, *parts) for link in span.links if link.why == "branch"]
     assert sorted(ref.span_id for ref in linked) == sorted(s.ref.span_id for s in spans if s.name == "step work")
     assert is_whole(spans)
+
+
+def test_a_map_that_ends_early_is_as_wide_as_it_was_opened_and_a_stream_as_it_became() -> None:
+    g = GraphBuilder(name="early", output_type=int)
+
+    @g.step
+    async def spread(ctx: StepContext[None, None, None]) -> list[int]:
+        return list(range(5))
+
+    @g.stream
+    async def beats(ctx: StepContext[None, None, None]) -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+
+    @g.step
+    async def work(ctx: StepContext[None, None, int]) -> int:
+        return ctx.inputs
+
+    first = g.join(ReduceFirstValue(), node_id="first", initial=0)
+    total = g.join(reduce_sum, initial=0, node_id="total")
+    g.add(
+        g.edge_from(g.start_node).to(spread),
+        g.edge_from(spread).map(fork_id="items", max_concurrency=1).to(work),
+        g.edge_from(work).to(first),
+        g.edge_from(first).to(beats),
+        g.edge_from(beats).map(fork_id="beating").to(total),
+        g.edge_from(total).to(g.end_node),
+    )
+    spans = asyncio.run(told(g.build()))
+    widths = {span.name: span.attributes["perdure.batch.size"] for span in of_kind(spans, "batch")}
+    assert widths == {"batch items": 5, "batch beating": 3}
 
 
 def test_a_router_and_a_subgraph_are_batches_too() -> None:

@@ -127,13 +127,14 @@ def test_versions_of_sqlite_with_the_defect_are_known(version, is_defective) -> 
 
 
 def test_the_doctor_says_what_is_wrong_with_the_file() -> None:
-    bad = FileFacts("3.40.1", True, 1, 10, 0, 0, 1 << 20, "nfs4", True, 0o644, "page 3 is lost")
+    bad = FileFacts("3.40.1", True, 1, 2, 10, 1 << 30, 0, 1 << 20, "nfs4", True, 0o644, "page 3 is lost")
     verdicts = {finding.about: finding.verdict for finding in about_the_file(bad)}
     assert verdicts == {
         "sqlite": "warning",
-        "schema": "ok",
+        "schema": "warning",
         "structure": "problem",
         "disk": "problem",
+        "wal": "warning",
         "space": "warning",
         "permissions": "warning",
     }

@@ -48,6 +48,7 @@ def command(db: Path, assignee: str | None, run_id: str | None, kind: str | None
             wait.task,
             wait.kind,
             wait.name or wait.node,
+            wait.path,
             wait.assignee,
             moment(wait.opened_at),
             moment(wait.due_at) if wait.due_at is not None else "",
@@ -55,7 +56,7 @@ def command(db: Path, assignee: str | None, run_id: str | None, kind: str | None
         )
         for wait in waits
     ]
-    print_table(("RUN", "TASK", "KIND", "NAME", "ASSIGNEE", "SINCE", "UNTIL", "TITLE"), rows)
+    print_table(("RUN", "TASK", "KIND", "NAME", "PATH", "ASSIGNEE", "SINCE", "UNTIL", "TITLE"), rows)
 
 
 async def _list(db: Path, assignee: str | None, run_id: str | None, kind: str | None, limit: int) -> Sequence[Wait]:

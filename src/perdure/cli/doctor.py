@@ -39,7 +39,7 @@ class Finding(NamedTuple):
 @json_lines_option
 @click.pass_context
 def command(ctx: click.Context, db: Path, as_json: bool) -> None:
-    r"""Look for what may be wrong: SQLite, the file, the disk, permissions, and runs that stand still.
+    """Look for what may be wrong: SQLite, the file, the disk, permissions, and runs that stand still.
 
     Exits with 1 if there is a problem. What the logs hold is checked by `perdure verify`.
 

@@ -42,7 +42,7 @@ FORMATS = ("run", "otlp", "chrome-trace")
 def command(
     run: str, form: str | None, file: Path | None, scope: str, endpoint: str | None, service: str, db: Path
 ) -> None:
-    r"""Give out RUN: all that another machine needs to show, explain, compare and fork it; or its spans.
+    """Give out RUN: all that another machine needs to show, explain, compare and fork it; or its spans.
 
     A run is JSON lines: what was known of it, the plan of its graph, its log, large values, open waits, its inbox and what was answered.
     What is in the run is in there, secrets too.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def command(
     run: str, verb: PlannedVerb, at: str | None, outputs: tuple[str, ...], app: str | None, db: Path, as_json: bool
 ) -> None:
-    r"""Print what would run again if RUN were subject to VERB: resume, recover, retry or fork. Nothing is written.
+    """Print what would run again if RUN were subject to VERB: resume, recover, retry or fork. Nothing is written.
 
     Refused where the verb would be: a run that has completed can't be retried.
 

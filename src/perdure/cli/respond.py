@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @by_option
 @db_option
 def command(run: str, task: str, value: Any, by: str, db: Path) -> None:
-    r"""Answer a task of RUN that waits for a person.
+    """Answer a task of RUN that waits for a person.
 
     TASK is the id that `perdure waiting` names, or the name or the path if only one such task waits. VALUE_JSON is checked against the task's form; one
     that doesn't fit is refused, and the task stays open. The answer is durable when this ends; whoever drives the run takes it up.

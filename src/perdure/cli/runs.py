@@ -45,7 +45,7 @@ class Tag(click.ParamType[tuple[str, str]]):
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @json_lines_option
 def command(db: Path, as_json: bool, tags: Sequence[tuple[str, str]], **conditions: Any) -> None:
-    r"""List the runs in a database, the newest first.
+    """List the runs in a database, the newest first.
 
     A TIME is as in 2026-11-21T14:30 (in the time zone of this machine, if it names none), or a time ago as in 90s, 15m, 2h
     or 3d.

@@ -26,7 +26,7 @@ SHOWN = 20
 @db_option
 @json_option
 def command(run: str, db: Path, as_json: bool) -> None:
-    r"""Show where RUN is, and what came of it.
+    """Show where RUN is, and what came of it.
 
     The log is folded with the plan that is stored beside it; no code of the graph is imported.
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @json_lines_option
 def command(db: Path, assignee: str | None, run_id: str | None, kind: str | None, limit: int, as_json: bool) -> None:
-    r"""List what runs wait for: people, signals and times; the oldest first.
+    """List what runs wait for: people, signals and times; the oldest first.
 
     \b
     Examples:

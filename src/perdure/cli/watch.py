@@ -53,7 +53,7 @@ _OF_NOTE_OUTSIDE = frozenset({"NodeStarted", "NodeCompleted", "ForkOpened", "Joi
 @json_lines_option
 @click.pass_context
 def command(ctx: click.Context, run: str, until: str, db: Path, as_json: bool) -> None:
-    r"""Show how far RUN is, until it is over: a live tree of its batches, or lines into a pipe.
+    """Show how far RUN is, until it is over: a live tree of its batches, or lines into a pipe.
 
     Exits with 0 if the run has completed, with 1 if it has failed or was cancelled, with 3 if it stands still and --until waiting was
     given. It doesn't matter who drives the run, and to stop watching doesn't stop it. No code of the graph is imported.

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from hashlib import blake2b
 from typing import Any
 
@@ -118,23 +119,24 @@ class Exported(msgspec.Struct):
     blobs: dict[str, bytes]
 
 
-async def export_run(store: Store, info: RunInfo) -> AsyncIterator[bytes]:
+async def export_run(store: Store, info: RunInfo) -> AsyncGenerator[bytes, None]:
     """Yield the lines of a file that holds a run, each with its line break.
 
     Raises:
         StoreCorrupt: the log isn't what was written.
     """
     whole, rows, blobs = blake2b(digest_size=16), 0, 0
-    async for line in _lines(store, info):
-        rows += isinstance(line, RowLine)
-        blobs += isinstance(line, BlobLine)
-        written = _line(line)
-        whole.update(written)
-        yield written
+    async with aclosing(_lines(store, info)) as lines:
+        async for line in lines:
+            rows += isinstance(line, RowLine)
+            blobs += isinstance(line, BlobLine)
+            written = _line(line)
+            whole.update(written)
+            yield written
     yield _line(EndLine(rows, blobs, whole.hexdigest()))
 
 
-async def _lines(store: Store, info: RunInfo) -> AsyncIterator[Line]:
+async def _lines(store: Store, info: RunInfo) -> AsyncGenerator[Line, None]:
     """Yield all lines but the last; the run may be driven meanwhile."""
     yield Header(FORMAT)
     info, beside = await _beside(store, info)

@@ -17,6 +17,7 @@ import aiosqlite
 
 from perdure.store.sqlite import leaving
 from perdure.store.sqlite.failures import SQLITE_ERRORS, translated, unreadable
+from perdure.store.sqlite.file import reading_uri
 
 T = TypeVar("T")
 
@@ -60,12 +61,12 @@ async def open_connection(
     """
     try:
         connection = await aiosqlite.connect(
-            path,
+            reading_uri(path) if only_reads else path,
             factory=FunctionConnection,
             isolation_level=None,
             timeout=0,
             cached_statements=64,
-            uri=isinstance(path, str),
+            uri=only_reads,
         )
     except sqlite3.Error as error:
         raise translated(error, str(path)) from error

@@ -10,7 +10,7 @@ import click
 
 from perdure.cli.arguments import RunId
 from perdure.cli.database import awaited, db_option, json_lines_option, opened
-from perdure.cli.output import clipped, iso, moment, print_json_lines, print_table
+from perdure.cli.output import clipped, iso, moment, print_json_lines, print_table, tell_limit
 
 if TYPE_CHECKING:
     from perdure.store.port import Wait
@@ -57,6 +57,7 @@ def command(db: Path, assignee: str | None, run_id: str | None, kind: str | None
         for wait in waits
     ]
     print_table(("RUN", "TASK", "KIND", "NAME", "PATH", "ASSIGNEE", "SINCE", "UNTIL", "TITLE"), rows)
+    tell_limit(len(rows), limit)
 
 
 async def _list(db: Path, assignee: str | None, run_id: str | None, kind: str | None, limit: int) -> Sequence[Wait]:

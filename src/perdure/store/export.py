@@ -28,6 +28,18 @@ PAGE = 512
 BLOB = re.compile(rb'\{"\$":"blob","v":"([0-9a-f]+)"')
 
 
+class ForeignExport(StoreForeign):
+    """It isn't an exported run."""
+
+    remedy = "Give a file that `perdure export` has written"
+
+
+class DamagedExport(StoreCorrupt):
+    """It isn't what was written."""
+
+    remedy = "Export the run again"
+
+
 class Header(msgspec.Struct, frozen=True, tag="perdure-export"):
     """What the file is."""
 
@@ -216,20 +228,20 @@ def read_export(lines: Iterable[bytes], location: str) -> Exported:
                     f"the export is of format {found[0].format}, and this perdure knows {FORMAT}", location=location
                 )
     except msgspec.DecodeError as error:
-        kind = StoreCorrupt if found else StoreForeign
+        kind = DamagedExport if found else ForeignExport
         raise kind(f"line {len(found) + 1} isn't one of an export ({error})", location=location) from error
     if not found or not isinstance(found[0], Header):
-        raise StoreForeign("it isn't an exported run", location=location)
+        raise ForeignExport("it isn't an exported run", location=location)
     run = next((line for line in found if isinstance(line, RunLine)), None)
     end = found[-1]
     if run is None or not isinstance(end, EndLine):
-        raise StoreCorrupt("the end of the export is missing", location=location)
+        raise DamagedExport("the end of the export is missing", location=location)
     if found[0].format > 1 and digest != end.digest:
-        raise StoreCorrupt("it isn't what was written: its hash is another one", location=location)
+        raise DamagedExport("it isn't what was written: its hash is another one", location=location)
     try:
         exported = _exported(run, found)
     except ValueError as error:
-        raise StoreCorrupt(f"it isn't what was written ({error})", location=location) from error
+        raise DamagedExport(f"it isn't what was written ({error})", location=location) from error
     _check_log(exported, end, location)
     return exported
 
@@ -253,7 +265,7 @@ def _exported(run: RunLine, lines: list[Any]) -> Exported:
 def _check_log(exported: Exported, end: EndLine, location: str) -> None:
     run, rows = exported.run, exported.rows
     if (end.rows, end.blobs) != (len(rows), len(exported.blobs)) or not rows:
-        raise StoreCorrupt(f"the export has {len(rows)} rows, and had {end.rows}", location=location)
+        raise DamagedExport(f"the export has {len(rows)} rows, and had {end.rows}", location=location)
     head, seq = chain_start(run.run_id, run.graph), 0
     for row in rows:
         verify_row(row, head, run.run_id, seq, location)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
+import msgspec
 import pytest
 
 from perdure.cli.doctor import about_the_file
+from perdure.cli.prune import without_origins
+from perdure.engine.owner import appear, disappear
 from perdure.store.sqlite.backup import FileFacts, has_wal_defect
 
 
@@ -127,13 +133,97 @@ def test_versions_of_sqlite_with_the_defect_are_known(version, is_defective) -> 
 
 
 def test_the_doctor_says_what_is_wrong_with_the_file() -> None:
-    bad = FileFacts("3.40.1", True, 1, 10, 0, 0, 1 << 20, "nfs4", True, 0o644, "page 3 is lost")
+    bad = FileFacts("3.40.1", True, 1, 2, 10, 1 << 30, 0, 1 << 20, "nfs4", True, 0o644, "page 3 is lost")
     verdicts = {finding.about: finding.verdict for finding in about_the_file(bad)}
     assert verdicts == {
         "sqlite": "warning",
-        "schema": "ok",
+        "schema": "warning",
         "structure": "problem",
         "disk": "problem",
+        "wal": "warning",
         "space": "warning",
         "permissions": "warning",
     }
+
+
+def test_a_run_that_another_was_forked_from_stays_for_as_long_as_that_does(perdure, db) -> None:
+    assert perdure("fork", "good", "--at", "1", "--new-id", "fork", "--db", db).code == 0
+    age(db, "good")
+    for dry in (["--dry-run"], []):
+        assert perdure("prune", "--older-than", "30d", *dry, "--db", db) == (
+            0, "", f"0 runs {'would be' if dry else 'were'} deleted\n"
+        )  # fmt: skip
+    assert perdure("cancel", "fork", "--db", db).code == 0
+    with closing(sqlite3.connect(db)) as connection:
+        connection.execute("UPDATE run SET created_at = created_at - 31536000000000 WHERE run_id = 'fork'")
+        connection.execute(
+            "UPDATE log SET ts = ts - 31536000000000 WHERE run = (SELECT number FROM run WHERE run_id = 'fork')"
+        )
+        connection.commit()
+    both = ("--older-than", "30d", "--status", "completed", "--status", "cancelled", "--db", db)
+    for dry in (["--dry-run"], []):
+        assert sorted(perdure("prune", *both, *dry).out.split()) == ["fork", "good"]
+    assert ids(perdure, db) == {"bad", "left"}
+
+
+def test_runs_are_deleted_in_an_order_in_which_no_fork_loses_its_origin() -> None:
+    origins = {"fork": "good", "fork of fork": "fork", "live": "other"}
+    assert without_origins(["fork of fork", "fork", "good", "other"], origins) == ["fork of fork", "fork", "good"]
+    assert without_origins(["fork", "good"], origins) == []
+
+
+BUSY = """
+import asyncio, sys
+from orders import Order, Shop, graph
+from perdure import Engine
+
+async def main() -> None:
+    async with Engine.open(sys.argv[1], graphs=[graph], recover=False) as engine:
+        number = 0
+        while True:
+            handle = await engine.start(graph, inputs=[Order("a", 2), Order("b", 3)], state=Shop(), run_id=f"busy-{number}")
+            await handle.result()
+            number += 1
+            print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_backup_is_made_while_another_process_writes(perdure, db, tmp_path) -> None:
+    """And each of the copies is sound, and holds what was finished when it was begun."""
+    writing = subprocess.Popen(
+        [sys.executable, "-c", BUSY, str(db)], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert writing.stdout is not None
+    try:
+        for number in range(3):
+            done = int(writing.stdout.readline())
+            copy = tmp_path / f"copy-{number}.db"
+            assert perdure("backup", copy, "--db", db).code == 0
+            assert copy.stat().st_mode & 0o777 == 0o600
+            assert perdure("doctor", "--db", copy, "--json").code == 0
+            assert perdure("verify", "--db", copy).code == 0
+            assert {f"busy-{index}" for index in range(done)} <= ids(perdure, copy)
+    finally:
+        writing.kill()
+        writing.communicate()
+
+
+def test_the_doctor_finds_the_lease_of_a_dead_process(perdure, db) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here = appear()
+    disappear(here)
+    owner = msgspec.structs.replace(here, pid=ended.pid)
+    with closing(sqlite3.connect(db)) as connection:
+        connection.execute(
+            "UPDATE run SET owner = ?, lease_until = ? WHERE run_id = 'left'",
+            (msgspec.json.encode(owner).decode(), 1 << 60),
+        )
+        connection.commit()
+    out = perdure("doctor", "--db", db).out
+    assert f"left is under the lease of pid {ended.pid}" in out
+    assert perdure("recover", "left", "--db", db)[:2] == (0, "left RUNNING\n")
+    assert "lease" not in perdure("doctor", "--db", db).out

@@ -53,7 +53,7 @@ def drive(db: Path, run: str) -> object:
 def test_waits_are_listed(perdure, db) -> None:
     code, out, err = perdure("waiting", "--db", db)
     assert (code, err) == (0, "")
-    assert out.splitlines()[0].split() == ["RUN", "TASK", "KIND", "NAME", "ASSIGNEE", "SINCE", "UNTIL", "TITLE"]
+    assert out.splitlines()[0].split() == ["RUN", "TASK", "KIND", "NAME", "PATH", "ASSIGNEE", "SINCE", "UNTIL", "TITLE"]
     assert len(out.splitlines()) == 5
     (task,) = perdure("waiting", "--db", db, "--assignee", "Ada", "--json").lines
     assert (task["run_id"], task["name"], task["title"], task["kind"]) == ("run", "law", "Read the contract", "human")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @db_option
 @json_option
 def command(run: str, app: str, by: str, reason: str, db: Path, as_json: bool) -> None:
-    r"""Let RUN, which is stalled, go on with the present graph, and print how it is.
+    """Let RUN, which is stalled, go on with the present graph, and print how it is.
 
     That is recorded, and a worker takes RUN from there. A log that doesn't fold with the graph is refused, and the run stays as it is.
     `perdure check` says before what has changed.

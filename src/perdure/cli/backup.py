@@ -13,7 +13,7 @@ from perdure.cli.database import awaited, db_option, opened
 @click.argument("file", type=click.Path(path_type=Path))
 @db_option
 def command(file: Path, db: Path) -> None:
-    r"""Copy the database to FILE, as it is at one moment, while others work on it.
+    """Copy the database to FILE, as it is at one moment, while others work on it.
 
     Never copy the files themselves: what is in the -wal file would be missing, or torn. FILE must not exist.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @db_option
 @json_option
 def command(run: str, by: str, reason: str, db: Path, as_json: bool) -> None:
-    r"""End RUN for good, and print how it is.
+    """End RUN for good, and print how it is.
 
     The request is durable when this ends. Whoever drives the run carries it out; if nobody does, that has happened already.
 

@@ -26,7 +26,7 @@ PAGE = 1 << 31
 @json_lines_option
 @click.pass_context
 def command(ctx: click.Context, app: str, db: Path, as_json: bool) -> None:
-    r"""Say which unfinished runs go on with the present graph.
+    """Say which unfinished runs go on with the present graph.
 
     Of each: "same" if its graph hasn't changed, "compatible" if only what lies ahead of it has, "stalled" if it would be set
     aside, and why. Nothing is changed. Exits with 1 if any is stalled, so that a deploy can be stopped.

@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def command(shell: str) -> None:
-    r"""Print what SHELL needs to complete perdure's commands, options, ids of runs and names of graphs.
+    """Print what SHELL needs to complete perdure's commands, options, ids of runs and names of graphs.
 
     Ids and names come from the database that is named by --db on the line, or by PERDURE_DB, or from perdure.db here.
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from perdure.store.sqlite.backup import FileFacts
 
 LITTLE_SPACE = 256 << 20
+MUCH_WAL = 128 << 20
+"""It is cut down to 64 MB when it has been emptied."""
 STUCK_AFTER = 60_000_000
 """For how long a run may be due without anybody driving it, in microseconds."""
 ALL = 1 << 31
@@ -37,7 +39,7 @@ class Finding(NamedTuple):
 @json_lines_option
 @click.pass_context
 def command(ctx: click.Context, db: Path, as_json: bool) -> None:
-    r"""Look for what may be wrong: SQLite, the file, the disk, permissions, and runs that stand still.
+    """Look for what may be wrong: SQLite, the file, the disk, permissions, and runs that stand still.
 
     Exits with 1 if there is a problem. What the logs hold is checked by `perdure verify`.
 
@@ -78,12 +80,25 @@ def about_the_file(facts: FileFacts) -> list[Finding]:
             "warning" if facts.has_wal_defect else "ok",
             f"{facts.sqlite} {defect * facts.has_wal_defect}".strip(),
         ),
-        Finding("schema", "ok", f"version {facts.schema}"),
+        Finding("schema", "ok", f"version {facts.schema}")
+        if facts.schema == facts.newest_schema
+        else Finding(
+            "schema",
+            "warning",
+            f"version {facts.schema}: the next process of this perdure that writes makes it {facts.newest_schema}, and older ones "
+            "refuse the file then",
+        ),
         Finding("structure", "problem" if facts.problem else "ok", facts.problem or "SQLite finds it sound"),
         Finding(
             "disk",
             "problem" if facts.on_network else "ok",
             network if facts.on_network else facts.file_system or "unknown",
+        ),
+        Finding(
+            "wal",
+            "warning" if facts.wal > MUCH_WAL else "ok",
+            f"{facts.wal >> 20} MB"
+            + (": somebody who reads keeps it from being emptied, a shell or a copy" if facts.wal > MUCH_WAL else ""),
         ),
         Finding(
             "space", "warning" if facts.free_on_disk < LITTLE_SPACE else "ok", f"{facts.free_on_disk >> 20} MB are free"
@@ -103,9 +118,22 @@ def about_the_file(facts: FileFacts) -> list[Finding]:
 
 def about_runs(unfinished: Sequence[RunInfo], now: int) -> list[Finding]:
     """Return what is to be said of runs that stand still."""
+    from perdure.engine.owner import is_provably_dead  # noqa: PLC0415
+
+    dead = [info for info in unfinished if info.owner and info.lease_until > now and is_provably_dead(info.owner)]
     stalled = [info for info in unfinished if info.status == "STALLED"]
     stuck = [info for info in unfinished if (since := _due_since(info)) is not None and now - since > STUCK_AFTER]
     found = [Finding("run", "problem", f"{info.run_id} is stalled: {info.error}") for info in stalled]
+    found += [
+        Finding(
+            "run",
+            "warning",
+            f"{info.run_id} is under the lease of pid {info.owner.pid} on {info.owner.host}, which is dead: a worker takes it, or "
+            f"`perdure recover {info.run_id}`",
+        )
+        for info in dead
+        if info.owner is not None
+    ]
     found += [
         Finding(
             "run",

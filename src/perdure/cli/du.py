@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @json_option
 def command(db: Path, limit: int, as_json: bool) -> None:
-    r"""Show what takes up space in a database: the file, and its largest runs.
+    """Show what takes up space in a database: the file, and its largest runs.
 
     \b
     Examples:

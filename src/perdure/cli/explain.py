@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many reasons of one kind to tell.")  # fmt: skip
 @json_option
 def command(run: str, db: Path, limit: int, as_json: bool) -> None:
-    r"""Say why RUN makes no progress: every reason, the weightiest first.
+    """Say why RUN makes no progress: every reason, the weightiest first.
 
     What it waits for, who drives it and whether they live, what came in and wasn't taken up. No code of the graph is
     imported.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -42,7 +43,7 @@ FORMATS = ("run", "otlp", "chrome-trace")
 def command(
     run: str, form: str | None, file: Path | None, scope: str, endpoint: str | None, service: str, db: Path
 ) -> None:
-    r"""Give out RUN: all that another machine needs to show, explain, compare and fork it; or its spans.
+    """Give out RUN: all that another machine needs to show, explain, compare and fork it; or its spans.
 
     A run is JSON lines: what was known of it, the plan of its graph, its log, large values, open waits, its inbox and what was answered.
     What is in the run is in there, secrets too.
@@ -72,23 +73,23 @@ def command(
     _write(lambda: _span_lines(spans, form, service), file)
 
 
-async def _run_lines(db: Path, run: str) -> AsyncIterator[bytes]:
+async def _run_lines(db: Path, run: str) -> AsyncGenerator[bytes, None]:
     from perdure.engine.inspect import find  # noqa: PLC0415
     from perdure.store.export import export_run  # noqa: PLC0415
 
-    async with opened(db) as store:
-        async for line in export_run(store, await find(store, run)):
+    async with opened(db) as store, aclosing(export_run(store, await find(store, run))) as lines:
+        async for line in lines:
             yield line
 
 
-async def _span_lines(spans: list[Span], form: str, service: str) -> AsyncIterator[bytes]:
+async def _span_lines(spans: list[Span], form: str, service: str) -> AsyncGenerator[bytes, None]:
     from perdure.telemetry.formats import chrome_trace, otlp_json  # noqa: PLC0415
 
     data: Any = otlp_json(spans, service) if form == "otlp" else chrome_trace(spans)
     yield msgspec.json.encode(data) + b"\n"
 
 
-def _write(lines: Callable[[], AsyncIterator[bytes]], file: Path | None) -> None:
+def _write(lines: Callable[[], AsyncGenerator[bytes, None]], file: Path | None) -> None:
     """Write to standard output, or into a file that isn't there before, nor after a failure."""
     if file is None:
         awaited(_written(lines(), sys.stdout.buffer))
@@ -108,10 +109,11 @@ def _write(lines: Callable[[], AsyncIterator[bytes]], file: Path | None) -> None
     click.echo(f"{file}: {file.stat().st_size} bytes", err=True)
 
 
-async def _written(lines: AsyncIterator[bytes], target: BinaryIO) -> None:
-    async for line in lines:
-        target.write(line)
-    target.flush()
+async def _written(lines: AsyncGenerator[bytes, None], target: BinaryIO) -> None:
+    async with aclosing(lines):
+        async for line in lines:
+            target.write(line)
+        target.flush()
 
 
 def _send(spans: list[Span], endpoint: str, service: str) -> None:

@@ -99,7 +99,7 @@ def command(
     db: Path,
     as_json: bool,
 ) -> None:
-    r"""Let a new run, with a log of its own, go on from a point of RUN, and print its id and status.
+    """Let a new run, with a log of its own, go on from a point of RUN, and print its id and status.
 
     What depends on nothing that is dropped isn't run again. The new run is left to the next worker that knows its graph, or to
     `perdure recover ID --app …`. A TASK is an id, or a path as `perdure history` prints it. Other inputs and outputs need --app, as

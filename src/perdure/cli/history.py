@@ -36,7 +36,7 @@ KINDS = tuple(kind.__name__ for kind in ev.AnyEvent.__args__)
 @click.option("--until", type=Moment(), metavar="TIME", help="Only events up to this time.")
 @json_lines_option
 def command(run: str, db: Path, as_json: bool, **conditions: Any) -> None:
-    r"""Print the events of RUN in order: seq, time, kind, and what happened.
+    """Print the events of RUN in order: seq, time, kind, and what happened.
 
     A TIME is as in 2026-11-21T14:30 (in the time zone of this machine, if it names none), or a time ago as in 90s, 15m, 2h
     or 3d. No code of the graph is imported.

@@ -107,7 +107,7 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="perdure")
 @click.pass_context
 def perdure(ctx: click.Context) -> None:
-    r"""Durable graph workflows on an append-only SQLite log.
+    """Durable graph workflows on an append-only SQLite log.
 
     Data goes to standard output, all else to standard error. `--json` prints JSON: of one thing a document, of many an object a
     line.

@@ -58,6 +58,12 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def tell_limit(shown: int, limit: int) -> None:
+    """Say that there may be more than was shown, if as many were shown as may be."""
+    if shown == limit:
+        click.echo(f"there may be more than these {limit}: see --limit", err=True)
+
+
 def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @db_option
 @json_option
 def command(run: str, now: bool, by: str, reason: str, db: Path, as_json: bool) -> None:
-    r"""Let RUN stand still until it is resumed, and print how it is.
+    """Let RUN stand still until it is resumed, and print how it is.
 
     The request is durable when this ends. Whoever drives the run carries it out; if nobody does, that has happened already.
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from perdure.engine.engine import Engine
     from perdure.engine.planning import Planned, PlannedVerb
 
+SHOWN = 20
+"""How many tasks are listed for a person."""
+
 
 @click.command("plan")
 @look_at_run
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 def command(
     run: str, verb: PlannedVerb, at: str | None, outputs: tuple[str, ...], app: str | None, db: Path, as_json: bool
 ) -> None:
-    r"""Print what would run again if RUN were subject to VERB: resume, recover, retry or fork. Nothing is written.
+    """Print what would run again if RUN were subject to VERB: resume, recover, retry or fork. Nothing is written.
 
     Refused where the verb would be: a run that has completed can't be retried.
 
@@ -55,5 +58,7 @@ def command(
     rows = [(task.path, task.why, str(task.attempt), task.task) for task in planned.tasks]
     rows += [(path, "waits on", "", "") for path in planned.waiting]
     if rows:
-        print_table(("TASK", "WHY", "ATTEMPTS", "ID"), rows)
+        print_table(("TASK", "WHY", "ATTEMPTS", "ID"), rows[:SHOWN])
+    if len(rows) > SHOWN:
+        click.echo(f"… and {len(rows) - SHOWN} more (--json lists all)")
     click.echo(f"{len(planned.tasks)} would run, {planned.kept} have finished and wouldn't", err=True)

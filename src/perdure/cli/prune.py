@@ -38,7 +38,7 @@ GROUP = 100
 @db_option
 @json_option
 def command(age: str, statuses: tuple[str, ...], graph: str | None, dry_run: bool, db: Path, as_json: bool) -> None:
-    r"""Delete runs that have been over for long, whole runs only.
+    """Delete runs that have been over for long, whole runs only.
 
     What is freed in the file is used again; it doesn't get smaller. Export or back up first what you may need. A run that another
     one was forked from stays for as long as that does. Prints the ids.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @db_option
 @json_option
 def command(run: str, app: str | None, by: str, reason: str, db: Path, as_json: bool) -> None:
-    r"""Drive RUN on, which a crash has left behind.
+    """Drive RUN on, which a crash has left behind.
 
     With --app this process drives it to its end, and prints its result. Without, a lease whose owner is known to be dead is
     ended, so that the next worker that knows the graph takes the run at once; nothing is recorded then, as nothing happens yet.

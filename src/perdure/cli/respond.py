@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 @by_option
 @db_option
 def command(run: str, task: str, value: Any, by: str, db: Path) -> None:
-    r"""Answer a task of RUN that waits for a person.
+    """Answer a task of RUN that waits for a person.
 
-    TASK is the id that `perdure waiting` names, or the path if only one waits there. VALUE_JSON is checked against the task's form; one
+    TASK is the id that `perdure waiting` names, or the name or the path if only one such task waits. VALUE_JSON is checked against the task's form; one
     that doesn't fit is refused, and the task stays open. The answer is durable when this ends; whoever drives the run takes it up.
 
     \b
     Examples:
-      perdure respond order-17 4mq1x0a7c2nh9r3k true
+      perdure respond order-17 approve true
       perdure respond order-17 'orders[3]/approve' '{"approved": false}' --by ada
     """
 
     async def respond(engine: Engine) -> str:
         open_ = await engine.waiting(run, kind="human", limit=1 << 31)
-        here = [wait.task_id for wait in open_ if task in (wait.task_id, wait.path)]
+        here = [wait.task_id for wait in open_ if task in (wait.task_id, wait.path, wait.name)]
         task_id = here[0] if len(here) == 1 else task
         await engine.respond(run, task_id, value, by=by)
         return task_id

@@ -28,7 +28,7 @@ POLL_S = 0.5
 @db_option
 @json_option
 def command(run: str, app: str | None, by: str, reason: str, db: Path, as_json: bool) -> None:
-    r"""Drive RUN on to its end, and print its result.
+    """Drive RUN on to its end, and print its result.
 
     What a crash has left behind goes on, and so does a run that was paused; one that has ended gives out its recorded
     result. While another worker seems to drive the run, this waits until that has ended it, or its lease has run out.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @db_option
 @json_option
 def command(run: str, app: str | None, max_steps: int | None, by: str, reason: str, db: Path, as_json: bool) -> None:
-    r"""Let RUN, which has failed, go on.
+    """Let RUN, which has failed, go on.
 
     What failed, was interrupted or never ran runs now; what finished doesn't. With --app this process drives the run to its
     end, and prints its result; else it is left to the next worker that knows its graph.

@@ -10,7 +10,7 @@ import click
 
 from perdure.cli.arguments import graph_option
 from perdure.cli.database import awaited, db_option, json_lines_option, opened
-from perdure.cli.output import Moment, clipped, duration, iso, moment, print_json_lines, print_table
+from perdure.cli.output import Moment, clipped, duration, iso, moment, print_json_lines, print_table, tell_limit
 from perdure.kernel.status import Status
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Tag(click.ParamType[tuple[str, str]]):
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @json_lines_option
 def command(db: Path, as_json: bool, tags: Sequence[tuple[str, str]], **conditions: Any) -> None:
-    r"""List the runs in a database, the newest first.
+    """List the runs in a database, the newest first.
 
     A TIME is as in 2026-11-21T14:30 (in the time zone of this machine, if it names none), or a time ago as in 90s, 15m, 2h
     or 3d.
@@ -76,6 +76,7 @@ def command(db: Path, as_json: bool, tags: Sequence[tuple[str, str]], **conditio
         for info in runs
     ]
     print_table(("RUN", "GRAPH", "STATUS", "EVENTS", "STARTED", "TOOK", "ERROR"), rows)
+    tell_limit(len(rows), conditions["limit"])
 
 
 async def _list(db: Path, conditions: dict[str, Any]) -> Sequence[RunInfo]:

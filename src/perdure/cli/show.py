@@ -26,7 +26,7 @@ SHOWN = 20
 @db_option
 @json_option
 def command(run: str, db: Path, as_json: bool) -> None:
-    r"""Show where RUN is, and what came of it.
+    """Show where RUN is, and what came of it.
 
     The log is folded with the plan that is stored beside it; no code of the graph is imported.
 
@@ -53,6 +53,8 @@ def inspection_data(inspection: Inspection) -> dict[str, Any]:
     """Return all that is known of a run, for JSON."""
     return {
         **as_data(inspection.info),
+        "started_by": inspection.started_by or None,
+        "origin": inspection.origin or None,
         "counts": dict(inspection.counts),
         "segments": [
             {"worker": part.worker, "version": part.version, "seq": part.seq, "started_at": iso(part.started_at)}
@@ -96,7 +98,9 @@ def print_inspection(inspection: Inspection) -> None:
             ("graph", f"{info.graph} ({info.fingerprint[:12]})"),
             ("status", info.status),
             ("events", str(info.last_seq)),
-            ("started", moment(info.created_at)),
+            ("started", moment(info.created_at) + (f" by {inspection.started_by}" if inspection.started_by else "")),
+            *([("origin", inspection.origin)] if inspection.origin else []),
+            *([("tags", ", ".join(f"{name}={text}" for name, text in info.tags.items()))] if info.tags else []),
             ("last event", f"{moment(info.updated_at)}, {duration(info.updated_at - info.created_at)} later"),
             ("driven by", _driver(inspection)),
             ("inputs", clipped(_text(inspection.inputs), 100)),

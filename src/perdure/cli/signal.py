@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @by_option
 @db_option
 def command(run: str, name: str, payload: Any, by: str, db: Path) -> None:
-    r"""Send a signal to RUN, with a payload if there is one.
+    """Send a signal to RUN, with a payload if there is one.
 
     It is durable when this ends, and kept until the run waits for a signal of this NAME. A payload that doesn't fit what the
     graph expects is refused by whoever drives the run, which is told in its history.

@@ -20,7 +20,7 @@ from perdure.cli.output import print_json
 @db_option
 @json_option
 def command(run: str, seq: int | None, db: Path, as_json: bool) -> None:
-    r"""Print the state of RUN as JSON, as it was once an event had been recorded.
+    """Print the state of RUN as JSON, as it was once an event had been recorded.
 
     No code of the graph is imported: objects are shown as their fields, members of enumerations by name, sets as lists. It is JSON with --json and
     without.

@@ -24,7 +24,7 @@ SHOWN = 20
 @db_option
 @json_option
 def command(run: str, db: Path, as_json: bool) -> None:
-    r"""Print when the batches, attempts, joins and waits of RUN began and how long they took, and its critical path.
+    """Print when the batches, attempts, joins and waits of RUN began and how long they took, and its critical path.
 
     The critical path is what the duration of the run is made of: from its end back, what each thing had to wait for. No code
     of the graph is imported.

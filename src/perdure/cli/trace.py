@@ -30,7 +30,7 @@ scope_option = click.option(
 )  # fmt: skip
 @json_lines_option
 def command(run: str, db: Path, scope: str, limit: int, as_json: bool) -> None:
-    r"""Print the spans of RUN as a tree: what ran, when, for how long, and side by side with what.
+    """Print the spans of RUN as a tree: what ran, when, for how long, and side by side with what.
 
     They are read from the log: no backend is needed, and no code of the graph is imported. What is under way is shown
     as though it ended with the last event.

@@ -26,7 +26,7 @@ _ALL = 1 << 62
 @json_option
 @click.pass_context
 def command(ctx: click.Context, runs: tuple[str, ...], db: Path, as_json: bool) -> None:
-    r"""Check the chain of hashes of every RUN, of all runs if none is named.
+    """Check the chain of hashes of every RUN, of all runs if none is named.
 
     Exits with 1 if any is damaged. This finds damage; it is no proof against somebody who can write the file, who can
     also write new hashes: for that, keep the heads (`perdure runs --json`) somewhere else.

@@ -10,7 +10,7 @@ import click
 
 from perdure.cli.arguments import RunId
 from perdure.cli.database import awaited, db_option, json_lines_option, opened
-from perdure.cli.output import clipped, iso, moment, print_json_lines, print_table
+from perdure.cli.output import clipped, iso, moment, print_json_lines, print_table, tell_limit
 
 if TYPE_CHECKING:
     from perdure.store.port import Wait
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
 @json_lines_option
 def command(db: Path, assignee: str | None, run_id: str | None, kind: str | None, limit: int, as_json: bool) -> None:
-    r"""List what runs wait for: people, signals and times; the oldest first.
+    """List what runs wait for: people, signals and times; the oldest first.
 
     \b
     Examples:
@@ -48,6 +48,7 @@ def command(db: Path, assignee: str | None, run_id: str | None, kind: str | None
             wait.task,
             wait.kind,
             wait.name or wait.node,
+            wait.path,
             wait.assignee,
             moment(wait.opened_at),
             moment(wait.due_at) if wait.due_at is not None else "",
@@ -55,7 +56,8 @@ def command(db: Path, assignee: str | None, run_id: str | None, kind: str | None
         )
         for wait in waits
     ]
-    print_table(("RUN", "TASK", "KIND", "NAME", "ASSIGNEE", "SINCE", "UNTIL", "TITLE"), rows)
+    print_table(("RUN", "TASK", "KIND", "NAME", "PATH", "ASSIGNEE", "SINCE", "UNTIL", "TITLE"), rows)
+    tell_limit(len(rows), limit)
 
 
 async def _list(db: Path, assignee: str | None, run_id: str | None, kind: str | None, limit: int) -> Sequence[Wait]:

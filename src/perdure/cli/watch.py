@@ -1,13 +1,13 @@
 """``perdure watch``: a run as it goes on.
 
-On a terminal a tree of batches is kept up to date; into a pipe a line is written for each thing of note, and for each tenth of a
+On a terminal a tree of batches is kept up to date (``batch_tree.py``); into a pipe a line is written for each thing of note, and for each tenth of a
 batch. Both are made of the log alone, so it doesn't matter who drives the run, or whether anybody does.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,26 +15,23 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from perdure.cli.arguments import look_at_run
-from perdure.cli.database import awaited, db_option, json_option, opened
+from perdure.cli.batch_tree import counted
+from perdure.cli.database import awaited, db_option, json_lines_option, opened
 from perdure.cli.exits import Exit
-from perdure.cli.output import COLOURS, duration, on_terminal
-from perdure.cli.terminal import safe, styled_output
+from perdure.cli.output import on_terminal
+from perdure.cli.pace import Pace
 from perdure.kernel.status import OVER, Status
 
 if TYPE_CHECKING:
-    from rich.tree import Tree
-
     from perdure.engine.history import Recorded
     from perdure.engine.places import Place
-    from perdure.kernel.progress import BatchProgress, Picture
+    from perdure.kernel.progress import Picture
     from perdure.store.port import RunInfo, Store
 
 POLL_S = 0.1
 """How often it is looked whether anything has happened."""
-SHOWN = 12
-"""How many batches inside of another one, and how many lone tasks, are shown on a terminal."""
-WIDTH = 24
-"""How many characters a bar has."""
+STANDSTILLS = (Status.WAITING, Status.PAUSED, Status.STALLED)
+"""The statuses in which a run goes on only when somebody, or the clock, lets it."""
 
 _OF_NOTE = frozenset(
     {
@@ -48,25 +45,45 @@ _OF_NOTE_OUTSIDE = frozenset({"NodeStarted", "NodeCompleted", "ForkOpened", "Joi
 
 @click.command("watch")
 @look_at_run
+@click.option(
+    "--until", type=click.Choice(["over", "waiting"]), default="over", show_default=True,
+    help="When to end: when the run is over; or also when it waits, or is paused or stalled.",
+)  # fmt: skip
 @db_option
-@json_option
+@json_lines_option
 @click.pass_context
-def command(ctx: click.Context, run: str, db: Path, as_json: bool) -> None:
-    r"""Show how far RUN is, until it is over: a live tree of its batches, or lines into a pipe.
+def command(ctx: click.Context, run: str, until: str, db: Path, as_json: bool) -> None:
+    """Show how far RUN is, until it is over: a live tree of its batches, or lines into a pipe.
 
-    Exits with 0 if the run has completed, with 1 if it has failed or was cancelled. No code of the graph is imported.
+    Exits with 0 if the run has completed, with 1 if it has failed or was cancelled, with 3 if it stands still and --until waiting was
+    given. It doesn't matter who drives the run, and to stop watching doesn't stop it. No code of the graph is imported.
+
+    \b
+    Examples:
+      perdure watch order-17
+      perdure watch order-17 --until waiting && echo done
+      perdure watch order-17 --json | jq -c '[.seq, .batches[0].done]'
     """
-    screen: Screen = JsonLines() if as_json else Live() if on_terminal() else Lines()
-    info = awaited(_watch(db, run, screen))
+    screen: Screen = JsonLines() if as_json else _live() if on_terminal() else Lines()
+    info = awaited(_watch(db, run, screen, STANDSTILLS if until == "waiting" else ()))
+    if info.status in STANDSTILLS:
+        click.echo(f"the run is {info.status}: `perdure explain {run}` says why", err=True)
+        ctx.exit(Exit.WAITS)
     ctx.exit(Exit.OK if info.status == Status.COMPLETED else Exit.FAILED)
 
 
-async def _watch(db: Path, run: str, screen: Screen) -> RunInfo:
+def _live() -> Screen:
+    from perdure.cli.batch_tree import Live  # noqa: PLC0415  (rich takes its time)
+
+    return Live()
+
+
+async def _watch(db: Path, run: str, screen: Screen, enough: Collection[str]) -> RunInfo:
     import asyncio  # noqa: PLC0415
 
     async with opened(db) as store:
         with screen:
-            return await watched(store, run, screen, lambda: asyncio.sleep(POLL_S))
+            return await watched(store, run, screen, lambda: asyncio.sleep(POLL_S), enough)
 
 
 class Screen(Protocol):
@@ -89,8 +106,17 @@ class Screen(Protocol):
         ...
 
 
-async def watched(store: Store, run: str, screen: Screen, pause: Callable[[], Awaitable[None]]) -> RunInfo:
+async def watched(
+    store: Store, run: str, screen: Screen, pause: Callable[[], Awaitable[None]], enough: Collection[str] = ()
+) -> RunInfo:
     """Show a run until it is over, and return what is known of it then.
+
+    Args:
+        store: where it is kept.
+        run: the run.
+        screen: where to show it.
+        pause: waits until it may be looked again whether anything has happened.
+        enough: statuses in which it is shown no further, either.
 
     Raises:
         RunNotFound: there is no such run.
@@ -110,21 +136,15 @@ async def watched(store: Store, run: str, screen: Screen, pause: Callable[[], Aw
     while True:
         news = await follower.news()
         for recorded in news:
-            progress.take(recorded.event)
+            progress.take(recorded.event, recorded.ts)
             screen.event(recorded, places.of(recorded.event))
         if not news or time.monotonic() - shown > POLL_S:
             screen.picture(follower.info, progress.picture())
             shown = time.monotonic()
-        if follower.has_all and Status(follower.info.status) in OVER:
+        if follower.has_all and (Status(follower.info.status) in OVER or follower.info.status in enough):
             return follower.info
         if not news:
             await pause()
-
-
-def _counts(batch: BatchProgress) -> str:
-    size = str(batch.size) if batch.size is not None else "?"
-    counts = [(name, getattr(batch, name)) for name in ("running", "waiting", "retrying", "failed")]
-    return ", ".join([f"{batch.done} of {size} done", *(f"{count} {name}" for name, count in counts if count)])
 
 
 class Lines:
@@ -132,6 +152,7 @@ class Lines:
 
     def __init__(self) -> None:
         self._tenths: dict[str, int] = {}
+        self._pace = Pace()
         self._status = ""
 
     def __enter__(self) -> None:
@@ -151,11 +172,12 @@ class Lines:
 
     def picture(self, info: RunInfo, picture: Picture) -> None:
         """Write a line about each batch that has come another tenth further."""
+        self._pace.take(picture)
         for batch in picture.batches:
             tenth = 10 * batch.done // max(1, batch.size or batch.opened)
             if not batch.outer and tenth > self._tenths.get(batch.instance, 0):
                 self._tenths[batch.instance] = tenth
-                click.echo(f"          {batch.path}: {_counts(batch)}")
+                click.echo(f"          {batch.path}: {counted(batch)}, {self._pace.told(batch, picture.at)}")
         if info.status != self._status:
             self._status = info.status
             click.echo(f"          {info.status}" + (f": {info.error}" if info.error else ""))
@@ -185,71 +207,3 @@ class JsonLines:
         if data != self._last:
             self._last = data
             click.echo(data.decode())
-
-
-class Live:
-    """A tree that is kept up to date, for a terminal."""
-
-    def __init__(self) -> None:
-        from rich.console import Console  # noqa: PLC0415
-        from rich.live import Live as RichLive  # noqa: PLC0415
-
-        self._live = RichLive(refresh_per_second=8, console=Console(file=styled_output()))
-
-    def __enter__(self) -> None:
-        """Begin to show."""
-        self._live.start()
-
-    def __exit__(self, *details: object) -> None:
-        """Leave the last picture on the screen."""
-        self._live.stop()
-
-    def event(self, recorded: Recorded, place: Place) -> None:
-        """Events are told by what they lead to."""
-
-    def picture(self, info: RunInfo, picture: Picture) -> None:
-        """Draw the tree anew."""
-        self._live.update(tree_of(info, picture, time.time_ns() // 1000))
-
-
-def tree_of(info: RunInfo, picture: Picture, now: int) -> Tree:
-    """Return a run as a tree of its batches."""
-    from rich.text import Text  # noqa: PLC0415
-    from rich.tree import Tree  # noqa: PLC0415
-
-    until = info.updated_at if Status(info.status) in OVER else now
-    head = Text.assemble(
-        (safe(info.run_id), "bold"), f"  {safe(info.graph)}  ", (info.status, COLOURS.get(info.status, ""))
-    )
-    head.append(f"  event {picture.seq}, {duration(max(0, until - info.created_at))}")
-    tree = Tree(head)
-    if info.error:
-        tree.add(Text(safe(info.error), style="red"))
-    inner: dict[str, list[BatchProgress]] = {}
-    known = {batch.instance for batch in picture.batches}
-    for batch in picture.batches:
-        inner.setdefault(batch.outer if batch.outer in known else "", []).append(batch)
-
-    def grow(branch: Tree, batches: list[BatchProgress]) -> None:
-        for batch in batches[:SHOWN]:
-            grow(branch.add(_drawn(batch)), inner.get(batch.instance, []))
-        if len(batches) > SHOWN:
-            branch.add(Text(f"… and {len(batches) - SHOWN} more batches", style="dim"))
-
-    grow(tree, inner.get("", []))
-    for task in picture.tasks[:SHOWN]:
-        attempt = f" (attempt {task.attempt})" if task.attempt > 1 else ""
-        tree.add(Text(f"{safe(task.path)}  {task.phase}{attempt}"))
-    if len(picture.tasks) > SHOWN:
-        tree.add(Text(f"… and {len(picture.tasks) - SHOWN} more tasks", style="dim"))
-    return tree
-
-
-def _drawn(batch: BatchProgress) -> Any:
-    """Return a batch as a line with a bar."""
-    from rich.text import Text  # noqa: PLC0415
-
-    filled = WIDTH * batch.done // max(1, batch.size or batch.opened)
-    line = Text.assemble((safe(batch.path), "bold"), "  ")
-    line.append("━" * filled, style="green").append("━" * (WIDTH - filled), style="dim")
-    return line.append(f"  {_counts(batch)}", style="red" if batch.failed else "")

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     help="How many runs are driven at once, before others are left to other workers.",
 )
 def command(app: str, db: Path, drain: float, lease: float, max_runs: int) -> None:
-    r"""Drive runs as they come due, beside other workers on the same file.
+    """Drive runs as they come due, beside other workers on the same file.
 
     SIGTERM and Ctrl-C let bodies that run end and release their runs; a second one interrupts them. Runs of graphs that
     this app doesn't have are left alone. An app that makes its own Engine has set --lease and --max-runs by itself.

@@ -66,6 +66,8 @@ class Inspection(msgspec.Struct):
         state: the committed state.
         state_problem: why that can't be told without the user's classes, or empty.
         inputs: what it was started with.
+        started_by: by whom, as far as that is known.
+        origin: the run it was forked from, or goes on from.
         result: what it gave out, if it is complete.
         error: why it failed, if it did.
     """
@@ -78,6 +80,8 @@ class Inspection(msgspec.Struct):
     state: Any = None
     state_problem: str = ""
     inputs: Any = None
+    started_by: str = ""
+    origin: str = ""
     result: Any = None
     error: ErrorInfo | None = None
     error_path: str = ""
@@ -167,6 +171,7 @@ async def _folded(store: Store, info: RunInfo, plan: Plan, values: UntypedValues
             inspection.segments.append(Segment(event.worker, event.version, recorded.seq, recorded.ts))
         elif isinstance(event, RunStarted):
             inspection.inputs = await _shown(store, info, values, event.inputs)
+            inspection.started_by, inspection.origin = event.by, event.origin
         elif isinstance(event, RunCompleted) and event.outputs:
             output = await recorded_value(store, info, event.outputs[0])
             inspection.result = await _shown(store, info, values, output)

@@ -29,6 +29,8 @@ class BatchProgress(msgspec.Struct):
         done: in how many of these nothing is left to do.
         running, ready, waiting, retrying, failed: how many tasks in them do what, those of inner batches included.
         is_done: whether nothing is left in it.
+        opened_at: when it was opened, in microseconds since 1970.
+        moved_at: when ``done`` was last seen to change.
     """
 
     instance: str
@@ -44,6 +46,8 @@ class BatchProgress(msgspec.Struct):
     retrying: int = 0
     failed: int = 0
     is_done: bool = False
+    opened_at: int = 0
+    moved_at: int = 0
 
 
 class LoneTask(msgspec.Struct, frozen=True):
@@ -61,11 +65,13 @@ class Picture(msgspec.Struct, frozen=True):
         seq: up to which event it was followed.
         batches: those with something left in them, and the last few that are done, in the order in which they were opened.
         tasks: the live tasks that are in none.
+        at: when the last event was recorded.
     """
 
     seq: int
     batches: tuple[BatchProgress, ...]
     tasks: tuple[LoneTask, ...]
+    at: int = 0
 
 
 _COUNTED = {
@@ -88,16 +94,20 @@ class Progress:
         self.run = run
         self._batches: dict[str, BatchProgress] = {}
         self._instances: dict[str, Instance] = {}
+        self._at = 0
 
-    def take(self, event: ev.AnyEvent) -> None:
-        """Take up the next event of the log."""
+    def take(self, event: ev.AnyEvent, at: int = 0) -> None:
+        """Take up the next event of the log, and when it was recorded."""
+        self._at = at
         fresh = self.run.fresh.get(event.instance) if isinstance(event, ev.ForkOpened) else None
         apply(self.run, event)
         if isinstance(event, ev.ForkOpened) and fresh is not None:
             path, around = shown_path(fresh, AFTER, event.fork), members_of(fresh, AFTER)
             outer = around[0][0].id if around else ""
             opened = (event.size or 0) if fresh.feed is None else fresh.feed.opened
-            self._batches[fresh.id] = BatchProgress(fresh.id, event.fork, path, outer, event.size, opened)
+            self._batches[fresh.id] = BatchProgress(
+                fresh.id, event.fork, path, outer, event.size, opened, opened_at=at, moved_at=at
+            )
             self._instances[fresh.id] = fresh
         elif isinstance(event, ev.ArmsOpened) and event.instance in self._batches:
             self._batches[event.instance].opened = event.upto
@@ -124,11 +134,16 @@ class Progress:
                 if instance.id in arms:
                     arms[instance.id].add(index)
         for id_, batch in self._batches.items():
-            batch.done = batch.opened - len(arms[id_])
+            done = batch.opened - len(arms[id_])
+            if done != batch.done:
+                batch.done, batch.moved_at = done, self._at
             batch.is_done = batch.done == batch.opened and self._instances[id_].feed is None
         self._forget()
         return Picture(
-            self.run.seq, tuple(self._batches.values()), tuple(_lone(task) for task in sorted(alone, key=_place))
+            self.run.seq,
+            tuple(self._batches.values()),
+            tuple(_lone(task) for task in sorted(alone, key=_place)),
+            self._at,
         )
 
     def _forget(self) -> None:

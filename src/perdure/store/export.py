@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from hashlib import blake2b
 from typing import Any
 
@@ -26,6 +27,18 @@ PAGE = 512
 
 # Inside a JSON string quotes are escaped, so only a reference to a blob looks like this.
 BLOB = re.compile(rb'\{"\$":"blob","v":"([0-9a-f]+)"')
+
+
+class ForeignExport(StoreForeign):
+    """It isn't an exported run."""
+
+    remedy = "Give a file that `perdure export` has written"
+
+
+class DamagedExport(StoreCorrupt):
+    """It isn't what was written."""
+
+    remedy = "Export the run again"
 
 
 class Header(msgspec.Struct, frozen=True, tag="perdure-export"):
@@ -119,7 +132,7 @@ class Exported(msgspec.Struct):
     blobs: dict[str, bytes]
 
 
-async def export_run(store: Store, info: RunInfo) -> AsyncIterator[bytes]:
+async def export_run(store: Store, info: RunInfo) -> AsyncGenerator[bytes, None]:
     """Yield the lines of a file that holds a run, each with its line break; what is encrypted stays so.
 
     Raises:
@@ -128,16 +141,17 @@ async def export_run(store: Store, info: RunInfo) -> AsyncIterator[bytes]:
     store = stored(store)
     info = await store.get(info.run_id) or info
     whole, rows, blobs = blake2b(digest_size=16), 0, 0
-    async for line in _lines(store, info):
-        rows += isinstance(line, RowLine)
-        blobs += isinstance(line, BlobLine)
-        written = _line(line)
-        whole.update(written)
-        yield written
+    async with aclosing(_lines(store, info)) as lines:
+        async for line in lines:
+            rows += isinstance(line, RowLine)
+            blobs += isinstance(line, BlobLine)
+            written = _line(line)
+            whole.update(written)
+            yield written
     yield _line(EndLine(rows, blobs, whole.hexdigest()))
 
 
-async def _lines(store: Store, info: RunInfo) -> AsyncIterator[Line]:
+async def _lines(store: Store, info: RunInfo) -> AsyncGenerator[Line, None]:
     """Yield all lines but the last; the run may be driven meanwhile."""
     yield Header(FORMAT)
     info, beside = await _beside(store, info)
@@ -217,20 +231,20 @@ def read_export(lines: Iterable[bytes], location: str) -> Exported:
                     f"the export is of format {found[0].format}, and this perdure knows {FORMAT}", location=location
                 )
     except msgspec.DecodeError as error:
-        kind = StoreCorrupt if found else StoreForeign
+        kind = DamagedExport if found else ForeignExport
         raise kind(f"line {len(found) + 1} isn't one of an export ({error})", location=location) from error
     if not found or not isinstance(found[0], Header):
-        raise StoreForeign("it isn't an exported run", location=location)
+        raise ForeignExport("it isn't an exported run", location=location)
     run = next((line for line in found if isinstance(line, RunLine)), None)
     end = found[-1]
     if run is None or not isinstance(end, EndLine):
-        raise StoreCorrupt("the end of the export is missing", location=location)
+        raise DamagedExport("the end of the export is missing", location=location)
     if found[0].format > 1 and digest != end.digest:
-        raise StoreCorrupt("it isn't what was written: its hash is another one", location=location)
+        raise DamagedExport("it isn't what was written: its hash is another one", location=location)
     try:
         exported = _exported(run, found)
     except ValueError as error:
-        raise StoreCorrupt(f"it isn't what was written ({error})", location=location) from error
+        raise DamagedExport(f"it isn't what was written ({error})", location=location) from error
     _check_log(exported, end, location)
     return exported
 
@@ -254,7 +268,7 @@ def _exported(run: RunLine, lines: list[Any]) -> Exported:
 def _check_log(exported: Exported, end: EndLine, location: str) -> None:
     run, rows = exported.run, exported.rows
     if (end.rows, end.blobs) != (len(rows), len(exported.blobs)) or not rows:
-        raise StoreCorrupt(f"the export has {len(rows)} rows, and had {end.rows}", location=location)
+        raise DamagedExport(f"the export has {len(rows)} rows, and had {end.rows}", location=location)
     head, seq = chain_start(run.run_id, run.graph), 0
     for row in rows:
         verify_row(row, head, run.run_id, seq, location)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, folder: Path | None, no_crash: bool, db: Path, as_json: bool) -> None:
-    r"""Kill a run of a real graph half-way, and watch it go on.
+    """Kill a run of a real graph half-way, and watch it go on.
 
     A worker process tokenises and parses a thousand files and more. It is killed with SIGKILL at a random moment; another
     process goes on. Then the log is asked whether anything that was finished ran again, and the result is compared with

@@ -16,11 +16,15 @@ from perdure.errors import StoreReadOnly
 from perdure.store.sqlite.connection import call, close_connection, open_connection
 from perdure.store.sqlite.failures import SQLITE_ERRORS, translated
 from perdure.store.sqlite.file import file_system, find_file, is_network
-from perdure.store.sqlite.queries import QUERIES
+from perdure.store.sqlite.queries import QUERIES, migrations
 
 FIXED = (3, 51, 3)
 BACKPORTS: dict[tuple[int, ...], int] = {(3, 50): 7, (3, 44): 6}
-"""Where the defect of resetting a -wal file is mended: from 3.51.3 on, and in these patches of older lines."""
+"""Where the defect of resetting a -wal file is mended: from 3.51.3 on, and in these patches of older lines.
+
+As far as we know: this follows what SQLite's release notes are remembered to say, and could be checked against neither them nor
+its source when it was written. So it leads to a warning, and never to a refusal.
+"""
 
 
 class FileFacts(msgspec.Struct, frozen=True):
@@ -30,6 +34,8 @@ class FileFacts(msgspec.Struct, frozen=True):
     has_wal_defect: bool
     """Whether this SQLite may, in rare cases, damage a file when several connections write and reset its -wal file at once."""
     schema: int
+    newest_schema: int
+    """The version that this perdure brings a file to."""
     file: int
     wal: int
     free_pages: int
@@ -92,6 +98,7 @@ def file_facts(connection: sqlite3.Connection, path: Path) -> FileFacts:
         sqlite=sqlite3.sqlite_version,
         has_wal_defect=has_wal_defect(sqlite3.sqlite_version_info),
         schema=one("read_version"),
+        newest_schema=migrations()[-1][0],
         file=one("count_pages") * one("page_bytes"),
         wal=wal.stat().st_size if wal.exists() else 0,
         free_pages=one("count_free_pages") * one("page_bytes"),

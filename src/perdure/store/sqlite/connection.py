@@ -17,6 +17,7 @@ import aiosqlite
 
 from perdure.store.sqlite import leaving
 from perdure.store.sqlite.failures import SQLITE_ERRORS, unreadable
+from perdure.store.sqlite.file import reading_uri
 
 T = TypeVar("T")
 
@@ -83,12 +84,12 @@ async def open_connection(
         StoreError: the file can't be used; the class says why.
     """
     connection = await aiosqlite.connect(
-        path,
+        reading_uri(path) if only_reads else path,
         factory=_connected,
         isolation_level=None,
         timeout=0,
         cached_statements=64,
-        uri=isinstance(path, str),
+        uri=only_reads,
     )
     try:
         leaving.opened(connection, await call(connection, lambda _: threading.current_thread()))

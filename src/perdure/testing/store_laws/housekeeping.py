@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from perdure.errors import RunConflict, StoreCorrupt
@@ -59,6 +60,19 @@ class HousekeepingLaws(Laws):
         assert await stored(store, "done") == log.rows
 
     @law
+    async def test_a_run_stays_for_as_long_as_one_that_was_forked_from_it(self, store: Store) -> None:
+        """And it is told which those are."""
+        await filled(store, "source")
+        log = Log("fork", await store.next_epoch())
+        await store.create(
+            msgspec.structs.replace(log.creation(events("a")), origin="source", update=RunUpdate("CANCELLED"))
+        )
+        assert await store.origins() == {"fork": "source"}
+        assert list(await store.delete(["source"])) == []
+        assert sorted(await store.delete(["fork", "source"])) == ["fork", "source"]
+        assert await store.origins() == {}
+
+    @law
     async def test_sizes_are_told_the_largest_first(self, store: Store) -> None:
         """In bytes of what is stored."""
         await filled(store, "large")
@@ -70,7 +84,7 @@ class HousekeepingLaws(Laws):
 
     @law
     async def test_an_exported_run_comes_back_as_it_was(self, store: Store) -> None:
-        """With its log, blobs, waits, inbox and plan."""
+        """With its log, blobs, waits, inbox, plan, and what was answered."""
         await store.save_plan("fingerprint", "graph", b'{"nodes":{}}')
         log = await filled(store, "done", "WAITING")
         await store.put(answer(run_id="done"))

@@ -99,17 +99,26 @@ GROUP BY run_id, task;
 
 -- A batch a row: a fork, and the tasks in it. size is NULL for as long as it isn't known.
 CREATE VIEW batches AS
-SELECT opened.run_id,
-       json_extract(opened.event, '$[1]') AS instance,
-       json_extract(opened.event, '$[2]') AS fork,
-       json_extract(opened.event, '$[3]') AS task,
-       coalesce(json_extract(opened.event, '$[4]'), json_extract(ended.event, '$[2]')) AS size,
-       opened.seq                         AS opened_seq,
-       opened.ts                          AS opened_at
-FROM events AS opened
-LEFT JOIN (SELECT run_id, event FROM events WHERE kind = 'ItemsEnded') AS ended
-       ON ended.run_id = opened.run_id AND json_extract(ended.event, '$[1]') = json_extract(opened.event, '$[1]')
-WHERE opened.kind = 'ForkOpened';
+SELECT run_id,
+       instance,
+       max(fork)                         AS fork,
+       max(task)                         AS task,
+       coalesce(max(size), max(taken))   AS size,
+       max(opened_seq)                   AS opened_seq,
+       max(opened_at)                    AS opened_at
+FROM (
+    SELECT run_id,
+           json_extract(event, '$[1]')                                    AS instance,
+           CASE kind WHEN 'ForkOpened' THEN json_extract(event, '$[2]') END AS fork,
+           CASE kind WHEN 'ForkOpened' THEN json_extract(event, '$[3]') END AS task,
+           CASE kind WHEN 'ForkOpened' THEN json_extract(event, '$[4]') END AS size,
+           CASE kind WHEN 'ItemsEnded' THEN json_extract(event, '$[2]') END AS taken,
+           CASE kind WHEN 'ForkOpened' THEN seq END                       AS opened_seq,
+           CASE kind WHEN 'ForkOpened' THEN ts END                        AS opened_at
+    FROM events
+    WHERE kind IN ('ForkOpened', 'ItemsEnded')
+)
+GROUP BY run_id, instance;
 
 -- A join that has ended a row; instance is that of the batch it has joined.
 CREATE VIEW joins AS

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from perdure.errors import RunConflict, StoreCorrupt, StoreForeign, StoreTooNew
+from perdure.errors import PerdureError, RunConflict, StoreCorrupt, StoreForeign, StoreTooNew
+from perdure.ids import checked_identifier
 from perdure.store.chain import chain_start, verify_blob, verify_row
 from perdure.store.encryption import stored
 from perdure.store.port import Entry, NewEntry, NewRun, Row, RunInfo, RunUpdate, Store, Wait
@@ -169,7 +170,7 @@ def read_export(lines: Iterable[bytes], location: str) -> Exported:
                 raise StoreTooNew(
                     f"the export is of format {found[0].format}, and this perdure knows {FORMAT}", location=location
                 )
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         kind = StoreCorrupt if found else StoreForeign
         raise kind(f"line {len(found) + 1} isn't one of an export ({error})", location=location) from error
     if not found or not isinstance(found[0], Header):
@@ -178,12 +179,17 @@ def read_export(lines: Iterable[bytes], location: str) -> Exported:
     end = found[-1]
     if run is None or not isinstance(end, EndLine):
         raise StoreCorrupt("the end of the export is missing", location=location)
-    rows = [
-        Row(line.first, line.count, line.epoch, line.ts, bytes(line.events), bytes.fromhex(line.hash))
-        for line in found
-        if isinstance(line, RowLine)
-    ]
-    blobs = {line.digest: base64.b64decode(line.data) for line in found if isinstance(line, BlobLine)}
+    try:
+        rows = [
+            Row(line.first, line.count, line.epoch, line.ts, bytes(line.events), bytes.fromhex(line.hash))
+            for line in found
+            if isinstance(line, RowLine)
+        ]
+        blobs = {line.digest: base64.b64decode(line.data) for line in found if isinstance(line, BlobLine)}
+        checked_identifier("run id", run.run_id)
+        checked_identifier("graph name", run.graph)
+    except (ValueError, PerdureError) as error:
+        raise StoreCorrupt(f"something in the export can't be read ({error})", location=location) from error
     if (end.rows, end.blobs) != (len(rows), len(blobs)) or not rows:
         raise StoreCorrupt(f"the export has {len(rows)} rows, and had {end.rows}", location=location)
     head, seq = chain_start(run.run_id, run.graph), 0

@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import BaseModel, SecretStr
@@ -109,7 +112,9 @@ def test_a_canary_is_found_nowhere(
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr("perdure.engine.snapshots.WORTHWHILE_BYTES", 1000)
     db, exporter, told = tmp_path / "r.db", InMemorySpanExporter(), []
-    telemetry = Telemetry(SimpleSpanProcessor(exporter))
+    tracing, reader = TracerProvider(), InMemoryMetricReader()
+    tracing.add_span_processor(SimpleSpanProcessor(exporter))
+    telemetry = Telemetry(tracer_provider=tracing, meter_provider=MeterProvider([reader]))
 
     async def running() -> None:
         engine = Engine.open(
@@ -129,7 +134,7 @@ def test_a_canary_is_found_nowhere(
             await engine.signal("r", "told", f"{CANARY}!")
             with pytest.raises(ValueError, match=CANARY):  # in this process it is the exception itself
                 await handle.result()
-            state = await handle.committed_state()
+            state = await handle.state()
             assert state.token == f"{LEFT_OUT} {LEFT_OUT}"
             assert state.by_name == {LEFT_OUT: LEFT_OUT * 2}
             assert LEFT_OUT in (await engine.get("r")).error
@@ -142,6 +147,7 @@ def test_a_canary_is_found_nowhere(
     assert f"{LEFT_OUT}!" in SEEN
     assert CANARY not in "".join(SEEN + told)
     assert exporter.get_finished_spans()
+    assert CANARY not in str(reader.get_metrics_data())
     assert CANARY not in "".join(span.to_json() for span in exporter.get_finished_spans())
     assert CANARY not in caplog.text + "".join(str(vars(record)) for record in caplog.records)
     for arguments in (
@@ -274,10 +280,10 @@ def test_a_secret_shows_itself_nowhere() -> None:
         str(secret),
         f"{secret}",
         f"{secret:>40}",
-        "%s" % secret,
+        "{}".format(secret),  # noqa: UP032
         repr([secret]),
         repr({"s": secret}),
-    ]  # noqa: UP031
+    ]
     assert CANARY not in "".join(texts)
     assert secret.reveal() == CANARY
     assert secret == Secret(CANARY)

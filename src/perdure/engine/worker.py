@@ -65,8 +65,7 @@ class Worker:
         when_paused: called with a run that was driven here and has just been paused.
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
-        publisher: what tells others what is committed here.
-        redaction: what keeps parts of values out of the store, if anything does.
+        publisher, redaction: what tells others what is committed here, and what keeps parts of values out of the store.
     """
 
     def __init__(
@@ -101,8 +100,7 @@ class Worker:
         self.is_draining = False
         self.publisher = Publisher(on_event)
         self.when_paused: Callable[[str], Awaitable[None]] | None = None
-        self.observing = observing
-        self.redaction = redaction
+        self.observing, self.redaction = observing, redaction
         self._deps = deps
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
@@ -334,8 +332,9 @@ class Worker:
         try:
             await self.resume(mine, info, self.kept_deps(info.run_id))
         except Exception as error:  # the store's, or that of a factory of dependencies; others go on
-            about = {"run": info.run_id, "graph": info.graph}
-            log_exception(self._log, "the run can't be driven", error, self.redaction, **about)
+            log_exception(
+                self._log, "the run can't be driven", error, self.redaction, run=info.run_id, graph=info.graph
+            )
 
     async def claim_one(
         self,
@@ -418,7 +417,7 @@ class Worker:
             if isinstance(error, StoreError) and not isinstance(error, StoreCorrupt):
                 raise
             said = values.describe(error)
-            reason = said.message if isinstance(error, PerdureError) else f"{said.type}: {said.message}"
+            reason = f"{said.type}: " * (not isinstance(error, PerdureError)) + said.message
             self._log.error("the run is stalled", run=info.run_id, graph=info.graph, reason=reason)
             await self.store.park(info.run_id, info.epoch, Status.STALLED.value, reason)
             return False

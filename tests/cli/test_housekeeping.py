@@ -136,4 +136,5 @@ def test_the_doctor_says_what_is_wrong_with_the_file() -> None:
         "disk": "problem",
         "space": "warning",
         "permissions": "warning",
+        "folder": "ok",
     }

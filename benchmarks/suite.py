@@ -33,13 +33,16 @@ def _in_memory(make: Callable[[Any], Any], units: int, **arguments: Any) -> Cont
     return contender
 
 
-def _durable(make: Callable[[Any], Any], units: int, **arguments: Any) -> Contender:
+def _durable(
+    make: Callable[[Any], Any], units: int, *, encryption: Callable[[], Any] | None = None, **arguments: Any
+) -> Contender:
     """Measure a run on a file, from its start to its result."""
 
     async def contender(folder: Path) -> Measured:
         graph, path = make(perdure), folder / "runs.db"
         measured = Measured(units)
-        async with perdure.Engine.open(path, graphs=[graph]) as engine:
+        more = {"encryption": encryption()} if encryption is not None else {}
+        async with perdure.Engine.open(path, graphs=[graph], **more) as engine:
             with measured.timed():
                 handle = await engine.start(graph, **{name: given() for name, given in arguments.items()})
                 await handle.result()
@@ -334,6 +337,24 @@ def state_in_map() -> Benchmark:
     )
 
 
+def encrypted() -> Benchmark:
+    """A map whose log is encrypted, against one whose log isn't."""
+    inputs = lambda: list(range(SIZE))  # noqa: E731
+    sealed = "durable, encrypted"
+    return Benchmark(
+        "encrypted",
+        f"a map of {SIZE:,} items into a join, encrypted with AES-256-GCM",
+        {
+            DURABLE: _durable(graphs.mapped, SIZE, inputs=inputs),
+            sealed: _durable(
+                graphs.mapped, SIZE, inputs=inputs, encryption=lambda: perdure.AES256GCM({"k": bytes(32)})
+            ),
+        },
+        {sealed: ("≤ 1.5 × without", lambda found: found.ratios[sealed, DURABLE] <= 1.5)},
+        unit="µs an item",
+    )
+
+
 ALL = {
     made.name: made
     for made in (
@@ -344,6 +365,7 @@ ALL = {
         recovery(),
         growing_state(),
         state_in_map(),
+        encrypted(),
         waiting(),
         resuming(),
         million(),

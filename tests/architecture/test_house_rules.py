@@ -158,6 +158,53 @@ def test_sql_lives_in_sql_files() -> None:
     assert found == []
 
 
+EXECUTING = {"execute", "executemany", "executescript", "execute_fetchall", "execute_insert"}
+
+
+def is_constant_sql(argument: ast.expr, function: ast.AST) -> bool:
+    """Say whether what is executed is a query from a file, or a name that stands for nothing else in its function."""
+    if isinstance(argument, ast.Subscript):
+        return isinstance(argument.value, ast.Name) and argument.value.id == "QUERIES"
+    if not isinstance(argument, ast.Name):
+        return False
+    if argument.id == "_FUNCTIONS":
+        return True  # a marker, and no statement
+    loops = [node for node in ast.walk(function) if isinstance(node, ast.For)]
+    return any(
+        isinstance(loop.target, ast.Name)
+        and loop.target.id == argument.id
+        and isinstance(loop.iter, ast.Call)
+        and isinstance(loop.iter.func, ast.Name)
+        and loop.iter.func.id == "statements"
+        for loop in loops
+    )
+
+
+def test_only_constant_sql_is_executed() -> None:
+    """No statement is put together: each is a named query, or one of a migration, both from .sql files."""
+    built = []
+    for name, tree in trees():
+        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        for function in functions:
+            given = {argument.arg for argument in function.args.args + function.args.posonlyargs}
+            for node in ast.walk(function):
+                if not (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Attribute)
+                    and node.func.attr in EXECUTING
+                    and node.args
+                ):
+                    continue
+                is_handed_on = (
+                    isinstance(node.args[0], ast.Name)
+                    and node.args[0].id in given
+                    and name == "store/sqlite/connection.py"
+                )
+                if not is_handed_on and not is_constant_sql(node.args[0], function):
+                    built.append(f"{name}:{node.lineno}")
+    assert built == []
+
+
 def test_nothing_in_the_sources_is_left_to_be_done() -> None:
     mark = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
     assert [shown(path) for path in MODULES if mark.search(path.read_text("utf-8"))] == []

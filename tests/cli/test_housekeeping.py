@@ -143,6 +143,7 @@ def test_the_doctor_says_what_is_wrong_with_the_file() -> None:
         "wal": "warning",
         "space": "warning",
         "permissions": "warning",
+        "folder": "ok",
     }
 
 

@@ -70,8 +70,7 @@ class Worker:
         when_paused: called with a run that was driven here and has just been paused.
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
-        publisher: what tells others what is committed here.
-        redaction: what keeps parts of values out of the store, if anything does.
+        publisher, redaction: what tells others what is committed here, and what keeps parts of values out of the store.
     """
 
     def __init__(
@@ -109,8 +108,7 @@ class Worker:
         self.is_draining = False
         self.publisher = Publisher(on_event)
         self.when_paused: Callable[[str], Awaitable[None]] | None = None
-        self.observing = observing
-        self.redaction = redaction
+        self.observing, self.redaction = observing, redaction
         self._deps = deps
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
@@ -364,8 +362,9 @@ class Worker:
         try:
             await self.resume(mine, info, self.kept_deps(info.run_id))
         except Exception as error:  # the store's, or that of a factory of dependencies; others go on
-            about = {"run": info.run_id, "graph": info.graph}
-            log_exception(self._log, "the run can't be driven", error, self.redaction, **about)
+            log_exception(
+                self._log, "the run can't be driven", error, self.redaction, run=info.run_id, graph=info.graph
+            )
 
     async def claim_one(
         self,

@@ -311,20 +311,21 @@ class _SealedStore:
         return self.sealing.text(error.encode(), "error", run_id) if error else ""
 
     def _info(self, info: RunInfo) -> RunInfo:
-        """Open what is sealed of a run's row; if the key isn't at hand, it stays as it is, so that others can be listed."""
-        if not key_of(info):
+        """Open what is sealed of a run's row; what can't be opened stays as it is, so that others can be listed."""
+        if not key_of(info) and not info.error.startswith(_TEXT):
             return info
+        return msgspec.structs.replace(
+            info,
+            inputs_digest=self._opened(info.inputs_digest, "inputs", info.run_id),
+            state_digest=self._opened(info.state_digest, "state", info.run_id),
+            error=self._opened(info.error, "error", info.run_id),
+        )
+
+    def _opened(self, text: str, *context: str) -> str:
         try:
-            return msgspec.structs.replace(
-                info,
-                inputs_digest=self.sealing.open_text(info.inputs_digest, "inputs", info.run_id).decode(),
-                state_digest=self.sealing.open_text(info.state_digest, "state", info.run_id).decode(),
-                error=self.sealing.open_text(info.error, "error", info.run_id).decode()
-                if info.error.startswith(_TEXT)
-                else info.error,
-            )
+            return self.sealing.open_text(text, *context).decode() if text.startswith(_TEXT) else text
         except EncryptionError:
-            return info
+            return text
 
     def _entry(self, run_id: str, entry: Entry) -> Entry:
         opened = self.sealing.open_text(str(_decode(entry.value)), "inbox", run_id, entry.kind, entry.key)

@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from perdure.errors import RunConflict, RunNotFound, StoreCorrupt, StoreForeign, StoreTooNew
+from perdure.errors import PerdureError, RunConflict, RunNotFound, StoreCorrupt, StoreForeign, StoreTooNew
+from perdure.ids import checked_identifier
 from perdure.store.chain import chain_start, verify_blob, verify_row
 from perdure.store.encryption import stored
 from perdure.store.port import Brought, Entry, NewEntry, NewRun, Row, RunInfo, RunUpdate, Store, Wait
@@ -230,7 +231,7 @@ def read_export(lines: Iterable[bytes], location: str) -> Exported:
                 raise StoreTooNew(
                     f"the export is of format {found[0].format}, and this perdure knows {FORMAT}", location=location
                 )
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         kind = DamagedExport if found else ForeignExport
         raise kind(f"line {len(found) + 1} isn't one of an export ({error})", location=location) from error
     if not found or not isinstance(found[0], Header):
@@ -243,7 +244,9 @@ def read_export(lines: Iterable[bytes], location: str) -> Exported:
         raise DamagedExport("it isn't what was written: its hash is another one", location=location)
     try:
         exported = _exported(run, found)
-    except ValueError as error:
+        checked_identifier("run id", run.run_id)
+        checked_identifier("graph name", run.graph)
+    except (ValueError, PerdureError) as error:
         raise DamagedExport(f"it isn't what was written ({error})", location=location) from error
     _check_log(exported, end, location)
     return exported

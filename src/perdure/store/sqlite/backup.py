@@ -44,9 +44,9 @@ class FileFacts(msgspec.Struct, frozen=True):
     file_system: str
     on_network: bool
     mode: int
-    folder_mode: int
     problem: str
     """What SQLite finds wrong with the structure of the file; empty if it is sound."""
+    folder_mode: int = 0o700
 
 
 async def back_up(source: Path, target: Path) -> None:

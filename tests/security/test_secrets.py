@@ -1,0 +1,376 @@
+"""Secrets: what is redacted, or is a Secret, is found nowhere: not in files, logs, spans or what a command prints."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import logging
+import pickle
+from collections import Counter, OrderedDict, defaultdict, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic import BaseModel, SecretStr
+
+from perdure import (
+    CodecError,
+    Engine,
+    GraphBuilder,
+    GraphBuildingError,
+    RunFailed,
+    Secret,
+    SQLiteStore,
+    StepContext,
+    reduce_list_append,
+)
+from perdure.cli.main import run as command
+from perdure.codec.redaction import Redaction
+from perdure.telemetry import Telemetry
+
+CANARY = "canary-9b74c989"
+LEFT_OUT = "(left out)"
+
+
+def hide(where: str, path: str, value: Any) -> Any:
+    if isinstance(value, str) and CANARY in value:
+        return value.replace(CANARY, LEFT_OUT)
+    return value
+
+
+@dataclass
+class Account:
+    token: str
+    names: list[str] = field(default_factory=list)
+    by_name: dict[str, str] = field(default_factory=dict)
+
+
+SEEN: list[str] = []
+
+
+def careless() -> Any:
+    g = GraphBuilder(name="careless", state_type=Account, deps_type=Secret[str], input_type=list[str], output_type=str)
+
+    @g.step
+    async def look(ctx: StepContext[Account, Secret[str], str]) -> dict[str, str]:
+        SEEN.append(ctx.inputs)
+        ctx.state.names.append(CANARY)
+        ctx.state.by_name[CANARY] = CANARY * 2
+        ctx.state.token = f"{ctx.deps.reveal()} {CANARY}"
+        return {"password": CANARY, CANARY: "key", "large": CANARY * 30_000}
+
+    collect = g.join(reduce_list_append, initial_factory=list[dict[str, str]])
+    approve = g.human(
+        "approve", form=str, title=lambda ctx: f"for {CANARY}", assignee=lambda ctx: f"{CANARY}@example.org"
+    )
+    told = g.signal("told", str)
+
+    @g.step
+    async def fail(ctx: StepContext[Account, Secret[str], str]) -> str:
+        SEEN.append(ctx.inputs)
+        local = CANARY
+        try:
+            raise KeyError(local)
+        except KeyError as error:
+            failure = ValueError(f"no access with {CANARY} and {ctx.deps}")
+            failure.add_note(CANARY)
+            raise failure from error
+
+    g.add(
+        g.edge_from(g.start_node).map().to(look),
+        g.edge_from(look).to(collect),
+        g.edge_from(collect).transform(lambda ctx: [*ctx.inputs, {CANARY: CANARY}]).to(approve),
+        g.edge_from(approve).to(told),
+        g.edge_from(told).to(fail),
+        g.edge_from(fail).to(g.end_node),
+    )
+    return g.build()
+
+
+GRAPH = careless()
+
+
+def bytes_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file())
+
+
+def test_a_canary_is_found_nowhere(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("TOKEN", CANARY)
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr("perdure.engine.snapshots.WORTHWHILE_BYTES", 1000)
+    db, exporter, told = tmp_path / "r.db", InMemorySpanExporter(), []
+    tracing, reader = TracerProvider(), InMemoryMetricReader()
+    tracing.add_span_processor(SimpleSpanProcessor(exporter))
+    telemetry = Telemetry(tracer_provider=tracing, meter_provider=MeterProvider([reader]))
+
+    async def running() -> None:
+        engine = Engine.open(
+            db,
+            [GRAPH],
+            deps=Secret(CANARY),
+            redact=hide,
+            telemetry=telemetry,
+            on_event=lambda run, event: told.append(str(event)),
+        )
+        async with engine:
+            handle = await engine.start(GRAPH, inputs=["a", CANARY], state=Account(CANARY), run_id="r")
+            [wait] = await handle.until_waiting()
+            assert wait.title == f"for {LEFT_OUT}"
+            await engine.respond("r", wait.task_id, f"with {CANARY}", by="me")
+            await engine.respond("r", wait.task_id, f"with {CANARY}", by="me")
+            await engine.signal("r", "told", f"{CANARY}!")
+            with pytest.raises(ValueError, match=CANARY):  # in this process it is the exception itself
+                await handle.result()
+            state = await handle.state()
+            assert state.token == f"{LEFT_OUT} {LEFT_OUT}"
+            assert state.by_name == {LEFT_OUT: LEFT_OUT * 2}
+            assert LEFT_OUT in (await engine.get("r")).error
+            assert CANARY.encode() not in bytes_in(tmp_path)
+            await engine.fork_run("r", at=1, new_run_id="f")
+
+    SEEN.clear()
+    asyncio.run(running())
+    assert LEFT_OUT in SEEN  # successors see what was stored
+    assert f"{LEFT_OUT}!" in SEEN
+    assert CANARY not in "".join(SEEN + told)
+    assert exporter.get_finished_spans()
+    assert CANARY not in str(reader.get_metrics_data())
+    assert CANARY not in "".join(span.to_json() for span in exporter.get_finished_spans())
+    assert CANARY not in caplog.text + "".join(str(vars(record)) for record in caplog.records)
+    for arguments in (
+        ["runs"], ["show", "r"], ["show", "r", "--json"], ["history", "r"], ["history", "r", "--json"], ["state", "r"], ["explain", "r"],
+        ["timeline", "r"], ["trace", "r"], ["export", "r"], ["export-run", "r", str(tmp_path / "exported")], ["waiting"],
+        ["backup", str(tmp_path / "copy.db")], ["diff", "r", "f"],
+    ):  # fmt: skip
+        command([*arguments, "--db", str(db)])
+    printed = capsys.readouterr()
+    assert LEFT_OUT in printed.out
+    assert CANARY not in printed.out + printed.err
+    assert CANARY.encode() not in bytes_in(tmp_path)
+
+
+def test_live_and_recovered_successors_see_the_same(tmp_path: Path) -> None:
+    g = GraphBuilder(name="two", input_type=str, output_type=tuple[str, str], state_type=Account)
+
+    @g.step
+    async def one(ctx: StepContext[Account, None, str]) -> str:
+        ctx.state.token = CANARY
+        return CANARY
+
+    @g.step
+    async def two(ctx: StepContext[Account, None, str]) -> tuple[str, str]:
+        return ctx.inputs, ctx.state.token
+
+    wait = g.signal("go", str)
+    g.add(
+        g.edge_from(g.start_node).to(one),
+        g.edge_from(one).to(wait),
+        g.edge_from(wait).to(two),
+        g.edge_from(two).to(g.end_node),
+    )
+    graph = g.build()
+
+    async def running(path: Path, *, interrupted: bool) -> Any:
+        async with Engine.open(path, [graph], redact=hide) as engine:
+            handle = await engine.start(graph, inputs="x", state=Account(""), run_id="r")
+            await handle.until_waiting()
+            if not interrupted:
+                await engine.signal("r", "go", CANARY)
+                return await handle.result()
+        async with Engine.open(path, [graph], redact=hide) as engine:
+            await engine.signal("r", "go", CANARY)
+            return await engine.attach("r").result()
+
+    live = asyncio.run(running(tmp_path / "live.db", interrupted=False))
+    recovered = asyncio.run(running(tmp_path / "recovered.db", interrupted=True))
+    assert live == recovered == (LEFT_OUT, LEFT_OUT)
+
+
+# --- the hook ---
+
+
+class Pair(NamedTuple):
+    left: str
+    right: Any
+
+
+class Model(BaseModel):
+    token: str
+    rest: list[str] = []
+
+
+class Frozen(msgspec.Struct, frozen=True):
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slotted:
+    token: str
+
+
+VALUES = [
+    CANARY, [CANARY], (CANARY, 1), {CANARY}, frozenset({CANARY}), deque([CANARY], 3), {CANARY: 1}, {"k": [CANARY]}, OrderedDict(a=CANARY),
+    Counter([CANARY]), defaultdict(list, {"a": [CANARY]}), Pair("a", {"b": CANARY}), Model(token=CANARY, rest=[CANARY]), Frozen(CANARY),
+    Slotted(CANARY), Account("x", [CANARY], {CANARY: CANARY}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_every_kind_of_container_is_looked_into_and_left_alone(value: Any) -> None:
+    before = copy.deepcopy(value)
+    found = Redaction(hide).value("inputs", value)
+    assert CANARY not in repr(found)
+    assert LEFT_OUT in repr(found)
+    assert type(found) is type(value)
+    assert value == before
+    assert getattr(found, "maxlen", None) == getattr(value, "maxlen", None)
+    assert getattr(found, "default_factory", None) == getattr(value, "default_factory", None)
+    assert Redaction(lambda where, path, value: value).value("inputs", value) is value
+
+
+def test_the_hook_is_told_where_a_value_is_and_of_what_type() -> None:
+    told: list[tuple[str, str, type]] = []
+
+    def listen(where: str, path: str, value: Any) -> Any:
+        told.append((where, path, type(value)))
+        return value
+
+    Redaction(listen).value("inputs", {"user": Account("t", ["n"])})
+    assert told[:5] == [
+        ("inputs", "$", dict),
+        ("inputs", "$.keys()", str),
+        ("inputs", "$['user']", Account),
+        ("inputs", "$['user'].token", str),
+        ("inputs", "$['user'].names", list),
+    ]
+
+
+def test_what_the_hook_raises_on_is_not_stored_and_not_told() -> None:
+    def broken(where: str, path: str, value: Any) -> Any:
+        raise RuntimeError(f"can't make out {value}")
+
+    with pytest.raises(CodecError, match="RuntimeError") as caught:
+        Redaction(broken).value("inputs", CANARY)
+    assert CANARY not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+    assert CANARY not in Redaction(broken).text("error", "$.message", CANARY)
+
+
+# --- Secret ---
+
+
+def test_a_secret_shows_itself_nowhere() -> None:
+    secret = Secret(CANARY)
+    texts = [
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret:>40}",
+        "{}".format(secret),  # noqa: UP032
+        repr([secret]),
+        repr({"s": secret}),
+    ]
+    assert CANARY not in "".join(texts)
+    assert secret.reveal() == CANARY
+    assert secret == Secret(CANARY)
+    assert secret != Secret("another")
+    assert len({secret, Secret(CANARY)}) == 1
+    assert copy.deepcopy([secret])[0] is secret
+    assert not hasattr(secret, "__dict__")
+    for dump in (pickle.dumps, msgspec.json.encode, json.dumps):
+        with pytest.raises(TypeError):
+            dump(secret)
+
+
+@dataclass
+class Holder:
+    secret: Any
+
+
+class WithSecretStr(BaseModel):
+    token: SecretStr
+
+
+@pytest.mark.parametrize(
+    "make", [lambda s: s, lambda s: [s], lambda s: Holder(s), lambda s: {"a": s}, lambda s: (1, s)]
+)
+def test_a_secret_is_refused_wherever_it_would_be_stored(make: Any, tmp_path: Path) -> None:
+    g = GraphBuilder(name="secretive", input_type=Any, output_type=Any, state_type=Holder)  # type: ignore[arg-type]
+
+    @g.step
+    async def give(ctx: StepContext[Holder, None, Any]) -> Any:
+        if ctx.inputs == "state":
+            ctx.state.secret = make(Secret(CANARY))
+            return None
+        return make(Secret(CANARY))
+
+    g.add(g.edge_from(g.start_node).to(give), g.edge_from(give).to(g.end_node))
+    graph = g.build()
+    db = tmp_path / "r.db"
+    for inputs, state in (
+        (make(Secret(CANARY)), Holder(1)),
+        (1, Holder(make(Secret(CANARY)))),
+        (1, Holder(1)),
+        ("state", Holder(1)),
+    ):
+        with pytest.raises(CodecError, match="deps") as caught:
+            asyncio.run(graph.run(inputs=inputs, state=state, store=db))
+        assert CANARY not in str(caught.value)
+    assert CANARY.encode() not in bytes_in(tmp_path)
+
+
+def test_a_type_that_holds_a_secret_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    @dataclass
+    class Config:
+        token: Secret[str]
+
+    g = GraphBuilder(name="typed", input_type=Config, output_type=int)
+
+    @g.step
+    async def give(ctx: StepContext[None, None, Config]) -> int:
+        return len(ctx.inputs.token.reveal())
+
+    g.add(g.edge_from(g.start_node).to(give), g.edge_from(give).to(g.end_node))
+    graph = g.build()
+    with pytest.raises(GraphBuildingError, match=r"Secret can.t be stored.*deps"):
+        Engine.open(tmp_path / "r.db", [graph])
+    assert asyncio.run(graph.run(inputs=Config(Secret("abc")))) == 3  # in memory nothing is stored
+
+
+def test_a_secret_of_pydantic_is_refused(tmp_path: Path) -> None:
+    g = GraphBuilder(name="pydantic", input_type=Any, output_type=Any)
+    g.add(g.edge_from(g.start_node).to(g.end_node))
+    with pytest.raises(CodecError, match="SecretStr"):
+        asyncio.run(g.build().run(inputs=WithSecretStr(token=SecretStr(CANARY)), store=tmp_path / "r.db"))
+    assert CANARY.encode() not in bytes_in(tmp_path)
+
+
+def test_locals_are_in_no_traceback(tmp_path: Path) -> None:
+    g = GraphBuilder(name="locals", input_type=int, output_type=int)
+
+    @g.step
+    async def fail(ctx: StepContext[None, None, int]) -> int:
+        local = "".join(["canary", "-", "of-locals"])
+        return len(local) // ctx.inputs
+
+    g.add(g.edge_from(g.start_node).to(fail), g.edge_from(fail).to(g.end_node))
+    graph = g.build()
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(graph.run(inputs=0, store=tmp_path / "r.db", run_id="r"))
+    assert b"canary-of-locals" not in bytes_in(tmp_path)
+    with pytest.raises(RunFailed):
+        asyncio.run(graph.run(inputs=0, store=SQLiteStore(tmp_path / "r.db"), run_id="r"))

@@ -19,10 +19,11 @@ from perdure.engine.starting import Starting
 from perdure.engine.steps import Steps
 from perdure.engine.values import PlainValues
 from perdure.errors import RunConflict
-from perdure.events import RunStarted, SegmentStarted
+from perdure.events import AnyEvent, RunStarted, SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.iteration import EndMarker
 from perdure.kernel.decide import start
+from perdure.kernel.deciding import Decision
 from perdure.kernel.status import OVER, Status
 
 if TYPE_CHECKING:
@@ -38,13 +39,20 @@ async def iterate_in_memory(
     run = new_run(graph, run_id, values)
     clock, steps = SystemClock(), Steps()
     started = RunStarted(graph.name, graph.fingerprint, inputs, "", state)
-    start(run, started, None, clock.now(), UserCode(graph, flows, values, run_id, deps))
+    begun = start(run, started, None, clock.now(), UserCode(graph, flows, values, run_id, deps))
     segment = SegmentStarted("memory", "")
     driven = Driven(Driver(run, graph, flows, values, deps, segment, clock, None, pools, steps), epoch=0)
+    driven.driver.past = past_of(graph, begun)
     driven.task = asyncio.get_running_loop().create_task(_driving(driven), name=f"perdure-{run_id}")
     stepped: GraphRun[Any, Any, Any] = GraphRun(graph, run_id, steps, driven, state=state, deps=deps, inputs=inputs)
     async with stepped:
         yield stepped
+
+
+def past_of(graph: Graph[Any, Any, Any, Any], begun: Decision) -> list[AnyEvent] | None:
+    """Return where a run in memory keeps what was decided, if some failure in it needn't end it; else nothing is kept."""
+    goes_on = any(node.catch[0] != "fail" for node in graph.plan.nodes.values())
+    return [*begun.events] if goes_on else None
 
 
 async def _driving(driven: Driven) -> None:

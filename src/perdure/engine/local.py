@@ -17,7 +17,7 @@ from perdure.engine.driven import noted
 from perdure.engine.driver import Driver
 from perdure.engine.engine import Engine
 from perdure.engine.evaluate import flows_of
-from perdure.engine.iterating import iterate_in_memory
+from perdure.engine.iterating import iterate_in_memory, past_of
 from perdure.engine.registered import new_run
 from perdure.engine.starting import made_up_id
 from perdure.engine.values import PlainValues
@@ -120,8 +120,9 @@ async def _run_once_in_memory(
     code = UserCode(graph, flows, values, run_id, deps)
     started = RunStarted(graph.name, graph.fingerprint, inputs, "", started_from)
     clock = SystemClock()
-    start(run, started, None, clock.now(), code)
+    begun = start(run, started, None, clock.now(), code)
     driver = Driver(run, graph, flows, values, deps, SegmentStarted("memory", ""), clock, None, pools)
+    driver.past = past_of(graph, begun)
     try:
         await driver.drive()
     except BaseException as error:
@@ -133,7 +134,7 @@ async def _run_once_in_memory(
             restore(state, driver.run.state.tree)
     if driver.exception is not None:
         raise noted(driver.exception, run)
-    if run.status is not Status.COMPLETED:
+    if driver.run.status is not Status.COMPLETED:
         raise NoResult(f"run {run_id!r} has stopped without a result", run_id=run_id)
     return driver.run, values
 

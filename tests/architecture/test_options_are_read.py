@@ -112,7 +112,8 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
         "tags": "tags",
         "child": "in_trace",
     },
-    Graph.run: {**RUN, "store": PASSED, "executors": PASSED, "until": PASSED},
+    Graph.run: {**RUN, "store": PASSED, "executors": PASSED, "deadline": "deadline", "until": PASSED},
+    Graph.run_sync: {**RUN, "store": PASSED, "executors": PASSED, "deadline": "deadline", "until": PASSED},
     Retry.__init__: {
         name: name
         for name in (

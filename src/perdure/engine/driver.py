@@ -178,6 +178,7 @@ class Driver:
                 await self._look_into_inbox(self._durable is not None)
                 await self._carry_out(await self._decided([], taking_over=True))
             else:
+                self._note_failure(self.first)
                 self._note_waits(self.first.events)
                 self._act(self.first)
                 self.first = None  # it holds all the inputs; what is left of them is in the run
@@ -348,13 +349,18 @@ class Driver:
         self.run = self._executor.run = run
         await self._refold()
 
-    async def _carry_out(self, decision: Decision) -> None:
-        """Commit a decision, then act on it."""
-        run = self.run
+    def _note_failure(self, decision: Decision) -> None:
+        """Keep what was raised, for whoever waits for the run in this process."""
         self._exceptions.update(decision.exceptions)
         last = decision.events[-1] if decision.events else None
         if isinstance(last, RunFailed):
             self.exception = noted(decision.exception or self._exceptions.get(last.task), last.error.notes)
+
+    async def _carry_out(self, decision: Decision) -> None:
+        """Commit a decision, then act on it."""
+        run = self.run
+        self._note_failure(decision)
+        last = decision.events[-1] if decision.events else None
         if self._durable is not None and decision.events:
             error = f"{last.error.type}: {last.error.message}" if isinstance(last, RunFailed) else ""
             leaves = run.status is not Status.RUNNING or isinstance(last, SegmentEnded)

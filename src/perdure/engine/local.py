@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Executor as Pool
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from os import PathLike
 from typing import Any
 
@@ -15,7 +16,7 @@ from perdure.engine.clock import SystemClock
 from perdure.engine.code import UserCode
 from perdure.engine.driven import noted
 from perdure.engine.driver import Driver
-from perdure.engine.engine import Engine
+from perdure.engine.engine import Engine, deadline_at
 from perdure.engine.evaluate import flows_of
 from perdure.engine.iterating import iterate_in_memory, past_of
 from perdure.engine.registered import new_run
@@ -48,6 +49,7 @@ class LocalRuntime:
         run_id: str | None,
         durability: Durability,
         executors: Mapping[str, Pool] | None,
+        deadline: timedelta | datetime | None,
         until: Until,
     ) -> Any:
         """Run a graph to its end and return its output; or until it waits, and return what it waits for."""
@@ -59,9 +61,10 @@ class LocalRuntime:
             checked_identifier("run id", run_id)
         if store is None:
             check_executors(graph, executors or {})
-            return await _run_in_memory(graph, state, deps, inputs, run_id or made_up_id(), executors or {})
+            due_at = deadline_at(deadline, SystemClock())
+            return await _run_in_memory(graph, state, deps, inputs, run_id or made_up_id(), executors or {}, due_at)
         engine = Engine.open(store, recover=False, durability=durability, executors=executors)
-        return await _run_on_store(engine, graph, state, deps, inputs, run_id, until)
+        return await _run_on_store(engine, graph, state, deps, inputs, run_id, deadline, until)
 
     @asynccontextmanager
     async def iter(
@@ -93,13 +96,20 @@ class LocalRuntime:
 
 
 async def _run_in_memory(
-    graph: Graph[Any, Any, Any, Any], state: Any, deps: Any, inputs: Any, run_id: str, pools: Mapping[str, Pool]
+    graph: Graph[Any, Any, Any, Any],
+    state: Any,
+    deps: Any,
+    inputs: Any,
+    run_id: str,
+    pools: Mapping[str, Pool],
+    due_at: int | None,
 ) -> Any:
     given, started = inputs, state
     while True:
-        run, values = await _run_once_in_memory(graph, (started, state), deps, given, run_id, pools)
+        run, values = await _run_once_in_memory(graph, (started, state), deps, given, run_id, pools, due_at)
         if run.successor is None:
             break
+        due_at = None
         run_id, given, started = run.successor.successor, run.successor.inputs, run.successor.state
     value, _ = run.ends[0]
     return values.load(value)
@@ -112,13 +122,14 @@ async def _run_once_in_memory(
     inputs: Any,
     run_id: str,
     pools: Mapping[str, Pool],
+    due_at: int | None,
 ) -> tuple[Run, PlainValues]:
     """Run a graph until it ends, or goes on as a new run; ``states`` are what it starts from, and what is to hold the last."""
     started_from, state = states
     values, flows = PlainValues(), flows_of(graph)
     run = new_run(graph, run_id, values)
     code = UserCode(graph, flows, values, run_id, deps)
-    started = RunStarted(graph.name, graph.fingerprint, inputs, "", started_from)
+    started = RunStarted(graph.name, graph.fingerprint, inputs, "", started_from, deadline=due_at)
     clock = SystemClock()
     begun = start(run, started, None, clock.now(), code)
     driver = Driver(run, graph, flows, values, deps, SegmentStarted("memory", ""), clock, None, pools)
@@ -146,10 +157,11 @@ async def _run_on_store(
     deps: Any,
     inputs: Any,
     run_id: str | None,
+    deadline: timedelta | datetime | None,
     until: Until,
 ) -> Any:
     async with engine:
-        handle = await engine.start(graph, inputs=inputs, state=state, deps=deps, run_id=run_id)
+        handle = await engine.start(graph, inputs=inputs, state=state, deps=deps, run_id=run_id, deadline=deadline)
         try:
             return await handle.result() if until == "end" else await handle.until_waiting()
         finally:

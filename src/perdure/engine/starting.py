@@ -163,6 +163,7 @@ def _first_decision(
             continue
         decision.events += first.events
         decision.started, decision.stopped, decision.exception = first.started, first.stopped, first.exception
+        decision.exceptions = first.exceptions
         return run, decision, True
     return run, decision, False
 

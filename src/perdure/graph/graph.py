@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
@@ -152,6 +153,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         run_id: str | None = None,
         durability: Durability = "sync",
         executors: Mapping[str, Pool] | None = None,
+        deadline: timedelta | datetime | None = None,
         until: Literal["end"] = "end",
     ) -> OutputT_co: ...
 
@@ -166,6 +168,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         run_id: str | None = None,
         durability: Durability = "sync",
         executors: Mapping[str, Pool] | None = None,
+        deadline: timedelta | datetime | None = None,
         until: Literal["waiting"],
     ) -> Sequence[Waiting]: ...
 
@@ -179,6 +182,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         run_id: str | None = None,
         durability: Durability = "sync",
         executors: Mapping[str, Pool] | None = None,
+        deadline: timedelta | datetime | None = None,
         until: Until = "end",
     ) -> Any:
         """Run the graph to its end and return its output.
@@ -195,6 +199,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             run_id: the id of the run, 1 to 200 printable characters; made up if it isn't given.
             durability: when events are made durable; see the reference on durability for what each mode can lose.
             executors: where plain functions run that name one.
+            deadline: how long the run may take, or until when; it fails with ``DeadlineExceeded`` if it isn't over then.
             until: ``"waiting"`` returns as soon as all that is left to do is to wait, with the list of what the run waits
                 for; an empty list says that it is over.
 
@@ -215,8 +220,39 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             run_id=run_id,
             durability=durability,
             executors=executors,
+            deadline=deadline,
             until=until,
         )
+
+    @overload
+    def run_sync(
+        self,
+        *,
+        state: StateT_contra = ...,
+        deps: DepsT_contra = ...,
+        inputs: InputT_contra = ...,
+        store: str | PathLike[str] | Store | None = None,
+        run_id: str | None = None,
+        durability: Durability = "sync",
+        executors: Mapping[str, Pool] | None = None,
+        deadline: timedelta | datetime | None = None,
+        until: Literal["end"] = "end",
+    ) -> OutputT_co: ...
+
+    @overload
+    def run_sync(
+        self,
+        *,
+        state: StateT_contra = ...,
+        deps: DepsT_contra = ...,
+        inputs: InputT_contra = ...,
+        store: str | PathLike[str] | Store,
+        run_id: str | None = None,
+        durability: Durability = "sync",
+        executors: Mapping[str, Pool] | None = None,
+        deadline: timedelta | datetime | None = None,
+        until: Literal["waiting"],
+    ) -> Sequence[Waiting]: ...
 
     def run_sync(
         self,
@@ -227,7 +263,10 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         store: str | PathLike[str] | Store | None = None,
         run_id: str | None = None,
         durability: Durability = "sync",
-    ) -> OutputT_co:
+        executors: Mapping[str, Pool] | None = None,
+        deadline: timedelta | datetime | None = None,
+        until: Until = "end",
+    ) -> Any:
         """Run the graph from code that isn't async; otherwise as :meth:`run`.
 
         Raises:
@@ -236,9 +275,19 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(
-                self.run(state=state, deps=deps, inputs=inputs, store=store, run_id=run_id, durability=durability)
+            running = runtime().run(
+                self,
+                state=state,
+                deps=deps,
+                inputs=inputs,
+                store=store,
+                run_id=run_id,
+                durability=durability,
+                executors=executors,
+                deadline=deadline,
+                until=until,
             )
+            return asyncio.run(running)
         raise GraphRuntimeError("an event loop is running in this thread: write `await graph.run(…)` instead")
 
     def iter(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Executor as Pool
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -39,6 +40,7 @@ class Runtime(Protocol):
         run_id: str | None,
         durability: Durability,
         executors: Mapping[str, Pool] | None,
+        deadline: timedelta | datetime | None,
         until: Until,
     ) -> Any:
         """Run a graph to its end and return its output."""

@@ -160,7 +160,7 @@ async def _with_inputs(worker: Worker, forking: Forking) -> RunInfo:
         origin=info.run_id,
         is_driven=forking.drive,
     )
-    found, _, created = await create_run(worker, mine, starting)
+    found, _, created, _ = await create_run(worker, mine, starting)
     return _created(found, created)
 
 

@@ -24,6 +24,7 @@ from perdure.graph.graph import Graph
 from perdure.graph.iteration import EndMarker
 from perdure.kernel.decide import start
 from perdure.kernel.deciding import Decision
+from perdure.kernel.state.restore import restore
 from perdure.kernel.status import OVER, Status
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ async def iterate_on_store(
         info = await engine.get(run_id)
         if Status(info.status) in OVER | {Status.PAUSED, Status.STALLED}:
             [output, *_] = await engine.recorded_outputs(info)
+            if starting.state is not None:
+                restore(starting.state, await engine.attach(run_id).committed_state())
             yield GraphRun(graph, run_id, steps, None, recorded=EndMarker(output), **given)
             return
         if await engine.claim_to_step(info, starting):

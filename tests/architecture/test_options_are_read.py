@@ -117,6 +117,12 @@ CARRIED: dict[Callable[..., Any], dict[str, str]] = {
     Graph.run: {
         **RUN,
         **dict.fromkeys(("store", "executors", "until", "redact", "encryption", "telemetry"), PASSED),
+        "deadline": "deadline",
+    },
+    Graph.run_sync: {
+        **RUN,
+        **dict.fromkeys(("store", "executors", "until", "redact", "encryption", "telemetry"), PASSED),
+        "deadline": "deadline",
     },
     Retry.__init__: {
         name: name

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 from examples import EXAMPLES
+from examples.class_nodes import Trail, collatz
 from examples.waits import WAITING, WaitingExample
 from perdure import Failure, Graph, GraphBuilder, StepContext, reduce_sum
 from random_graphs import Block, Tally, build, evaluate, has_race, possible, random_block, size
@@ -29,13 +30,25 @@ class Program:
     block: Block | None = None
     answer: Callable[[Any], Any] | None = None
     """What is given to its waits."""
+    is_stepped: bool = False
+    """Whether its caller steps through it."""
 
 
 def find(name: str) -> Program:
-    """Return a program by name: that of an example, or ``random/SEED``."""
+    """Return a program by name: that of an example, ``random/SEED``, or one that is stepped through, ``stepped/NAME``."""
     if name in POISONS:
         return Program(
             POISONS[name], 1, lambda: None, lambda given: given, lambda given, state: given == [0, 1, 2, "gone", 4]
+        )
+    if name.startswith("stepped/"):
+        return replace(find(name.removeprefix("stepped/")), is_stepped=True)
+    if name == "class nodes":
+        return Program(
+            collatz,
+            6,
+            Trail,
+            lambda given: given,
+            lambda given, state: (given, state.seen) == (9, [6, 3, 10, 5, 16, 8, 4, 2, 1]),
         )
     kind, _, seed = name.partition("/")
     if kind == "random":

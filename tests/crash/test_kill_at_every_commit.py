@@ -38,6 +38,15 @@ def test_an_example_killed_at_any_commit_ends_as_if_nothing_had_happened(
     assert kill_everywhere(zygote, tmp_path, name) >= 3
 
 
+@pytest.mark.parametrize(
+    "name", ["class nodes", "stepped/class nodes", *(f"stepped/{example.name}" for example in EXAMPLES[::4])]
+)
+def test_class_nodes_and_runs_that_are_stepped_through_end_as_if_nothing_had_happened(
+    zygote: Zygote, tmp_path: Path, name: str
+) -> None:
+    assert kill_everywhere(zygote, tmp_path, name) >= 3
+
+
 @names
 @pytest.mark.parametrize("durability", ["async", "exit"])
 def test_an_example_that_writes_late_leaves_a_prefix_that_goes_on(

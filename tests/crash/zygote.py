@@ -82,6 +82,12 @@ async def run(request: dict[str, Any]) -> dict[str, Any]:
     durability = request.get("durability", "sync")
     if program.answer is not None:
         result = await answering(program, graph, store, durability)
+    elif program.is_stepped:
+        given = {"inputs": program.inputs, "state": state, "store": store, "run_id": "run", "durability": durability}
+        async with graph.iter(**given) as stepped:
+            async for _ in stepped:
+                pass
+            result = stepped.output
     else:
         result = await graph.run(inputs=program.inputs, state=state, store=store, run_id="run", durability=durability)
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from perdure import (
     NOT_DONE,
     Engine,
     Failure,
+    GraphBuilder,
     GraphSetupError,
     MemoryStore,
     QuorumNotReached,
@@ -20,6 +22,7 @@ from perdure import (
     RunFailed,
     SQLiteStore,
     Status,
+    StepContext,
     reduce_list_append,
 )
 from perdure.events import NodeCompleted, NodeStarted
@@ -27,6 +30,11 @@ from perdure.events import NodeCompleted, NodeStarted
 
 async def same(ctx: Any) -> Any:
     return ctx.inputs
+
+
+@dataclass
+class Tally:
+    count: int = 0
 
 
 class Trouble(Exception):
@@ -484,3 +492,45 @@ def test_an_uncertain_effect_under_a_limit_pauses_when_the_others_are_done() -> 
             return await (await engine.resume("run")).result()
 
     assert asyncio.run(asyncio.wait_for(main(), 20)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("policy", ["fail", "collect", "wait"])
+@pytest.mark.parametrize("many", [1, 5])
+def test_a_reducer_that_raises_comes_to_the_same_in_memory_and_on_a_store(policy: Any, many: int) -> None:
+    def picky(current: list[Any], item: Any) -> list[Any]:
+        if item in (1, 3):
+            raise ValueError(f"not {item}")
+        return [*current, item]
+
+    g = GraphBuilder(name="picky", state_type=Tally, input_type=list[int], output_type=list[Any])
+
+    @g.step
+    async def pass_on(ctx: StepContext[Tally, None, int]) -> int:
+        for _ in range(ctx.inputs % many):
+            await asyncio.sleep(0)
+        ctx.state.count += 1
+        return ctx.inputs
+
+    join = g.join(picky, initial_factory=list[Any], on_error=policy)
+    g.add(
+        g.edge_from(g.start_node).map().to(pass_on),
+        g.edge_from(pass_on).to(join),
+        g.edge_from(join).to(g.end_node),
+    )
+    graph = g.build()
+
+    def told(store: Any) -> tuple[Any, int]:
+        tally = Tally()
+        try:
+            result = asyncio.run(graph.run(state=tally, inputs=[0, 1, 2, 3, 4], store=store))
+        except ValueError as error:
+            return str(error), tally.count if policy == "wait" else 0
+        shown = [item.error_message if isinstance(item, Failure) else str(item) for item in result]
+        return sorted(shown), tally.count
+
+    expected = {"fail": "not 1", "collect": ["0", "2", "4", "not 1", "not 3"], "wait": "not 1"}
+    in_memory = told(None)
+    assert in_memory == told(MemoryStore())
+    assert in_memory[0] == expected[policy]
+    if policy != "fail":
+        assert in_memory[1] == 3, "what a refused arrival changed isn't committed"

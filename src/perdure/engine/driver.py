@@ -36,6 +36,7 @@ from perdure.engine.waiting import request_in, wait_of, waits_touched
 from perdure.errors import CodecError, GraphRuntimeError
 from perdure.events import WAITS, AnyEvent, RunContinued, RunFailed, SegmentEnded, SegmentStarted
 from perdure.graph.graph import Graph
+from perdure.kernel.apply import apply
 from perdure.kernel.conclude import Successor
 from perdure.kernel.decide import Happening, decide, hand_back, rest_of, take_over
 from perdure.kernel.deciding import ArrivalFailed, Decision
@@ -79,6 +80,7 @@ class Driver:
         first: what has been decided and committed already, for a run that was just created.
         has_handed_back: whether the run has been given up, to be driven elsewhere or later.
         steps: where it meets a caller who steps through the run, if there is one.
+        past: of a run in memory that a failure needn't end, what has been decided: there is no other log to rebuild it from.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Driver:
         self.run = run
         self.exception: BaseException | None = None
         self.first: Decision | None = None
+        self.past: list[AnyEvent] | None = None
         self._graph = graph
         self._flows = flows
         self._values = values
@@ -177,6 +180,7 @@ class Driver:
                 await self._look_into_inbox(self._durable is not None)
                 await self._carry_out(await self._decided([], taking_over=True))
             else:
+                self._note_failure(self.first)
                 self._note_waits(self.first.events)
                 self._act(self.first)
                 self.first = None  # it holds all the inputs; what is left of them is in the run
@@ -261,6 +265,9 @@ class Driver:
         if self._durable is not None:
             await refold_joins(self.run, self._code, self._durable.store, self._durable.values.blobs)
             self._open_waits = {task.id for task in self.run.tasks.values() if task.phase is Phase.WAITING}
+        else:
+            for joined in self.run.joins.values():
+                self._code.refold(joined)
 
     async def _look_into_inbox(self, has_mail: bool) -> None:
         """Read what has come in; it is taken out by the commit that records what came of it."""
@@ -322,7 +329,7 @@ class Driver:
                 await self._rebuild()
                 await self._fetch(missing.digest)
             except ArrivalFailed as failed:
-                if self._durable is None:
+                if self._durable is None and self.past is None:
                     raise failed.exception from None
                 await self._rebuild()
                 error = failed.exception
@@ -348,23 +355,29 @@ class Driver:
 
     async def _rebuild(self) -> None:
         """Discard the run in memory and fold its log again."""
-        assert self._durable is not None
-        await self._durable.journal.flush()
-        durable = self._durable
-        info = await durable.store.get(self.run.run_id)
-        assert info is not None
-        run = new_run(self._graph, self.run.run_id, self._values)
-        durable.journal.position = await rebuild(durable.store, info, run, durable.values.blobs)
+        run, durable = new_run(self._graph, self.run.run_id, self._values), self._durable
+        if durable is not None:
+            await durable.journal.flush()
+            info = await durable.store.get(self.run.run_id)
+            assert info is not None
+            durable.journal.position = await rebuild(durable.store, info, run, durable.values.blobs)
+        for event in self.past or ():
+            apply(run, event)
         self.run = self._executor.run = run
         await self._refold()
 
-    async def _carry_out(self, decision: Decision) -> None:
-        """Commit a decision, then act on it."""
-        run = self.run
+    def _note_failure(self, decision: Decision) -> None:
+        """Keep what was raised, for whoever waits for the run in this process."""
         self._exceptions.update(decision.exceptions)
         last = decision.events[-1] if decision.events else None
         if isinstance(last, RunFailed):
             self.exception = noted(decision.exception or self._exceptions.get(last.task), last.error.notes)
+
+    async def _carry_out(self, decision: Decision) -> None:
+        """Commit a decision, then act on it."""
+        run = self.run
+        self._note_failure(decision)
+        last = decision.events[-1] if decision.events else None
         if self._durable is not None and decision.events:
             error = f"{last.error.type}: {last.error.message}" if isinstance(last, RunFailed) else ""
             leaves = run.status is not Status.RUNNING or isinstance(last, SegmentEnded)
@@ -376,8 +389,10 @@ class Driver:
                 beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
             update = RunUpdate(run.status.value, error, due_at)
             await self._durable.journal.commit(decision.events, update, beside, flush=leaves)
-        elif self._durable is None:
+        else:
             self._observed.decided(decision.events, run.seq, self._clock.now())
+            if self.past is not None:
+                self.past += decision.events
         if self._exceptions:
             log_failures(get_logger("perdure.engine"), run, decision.events, self._observed)
         self._act(decision)

@@ -19,6 +19,7 @@ from perdure.codec.redaction import Redact, Redaction
 from perdure.engine.answering import Answering
 from perdure.engine.clock import Clock, SystemClock
 from perdure.engine.control import Control, check_accepts
+from perdure.engine.driven import Driven
 from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
 from perdure.engine.iterating import iterate_on_store
@@ -264,8 +265,8 @@ class Engine(Verbs):
             StoreError: the store can't be used.
         """
         starting = self._starting(graph, inputs, state, deps, run_id, by, durability, deadline, tags, child=child)
-        await self.begin(graph, starting)
-        return self.attach(starting.run_id)
+        driven = await self.begin(graph, starting)
+        return RunHandle(self, starting.run_id, driven) if driven is not None else self.attach(starting.run_id)
 
     def iter(
         self,
@@ -333,13 +334,14 @@ class Engine(Verbs):
             in_trace=child,
         )
 
-    async def begin(self, graph: Graph[Any, Any, Any, Any], starting: Starting) -> None:
-        """Create a run, or attach to the one that has its id."""
+    async def begin(self, graph: Graph[Any, Any, Any, Any], starting: Starting) -> Driven | None:
+        """Create a run, or attach to the one that has its id; return it if this engine drives it from its first commit on."""
         await self._save_plan(graph)
         mine = self._worker.register(graph)
-        info, digest, created = await self._worker.see_through(create_run(self._worker, mine, starting))
+        info, digest, created, driven = await self._worker.see_through(create_run(self._worker, mine, starting))
         if not created:
             await self._attach(graph, info, digest, starting)
+        return driven
 
     async def _save_plan(self, graph: Graph[Any, Any, Any, Any]) -> None:
         """Keep the graph's plan in the store; of many runs that start at once, the first one sees to it."""

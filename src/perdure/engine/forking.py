@@ -9,6 +9,7 @@ its graph drives it on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -28,11 +29,14 @@ from perdure.engine.untyped import NoValues, UntypedValues
 from perdure.engine.values import CodedValues
 from perdure.engine.worker import Worker
 from perdure.errors import CodecError, GraphRuntimeError, GraphSetupError, RunConflict, RunStalled
-from perdure.events import AnyEvent, NodeCompleted, NodeStarted, RunRetried, RunStarted, SignalKept
+from perdure.events import Answered, AnyEvent, NodeCompleted, NodeStarted, RunRetried, RunStarted, SignalKept
+from perdure.graph.forms import plain_answer
 from perdure.graph.graph import Graph
-from perdure.graph.types import Missing
+from perdure.graph.plan import NodeKind, WaitKind
+from perdure.graph.types import Missing, membership, type_name
 from perdure.ids import START_TASK
 from perdure.kernel.deciding import ArrivalFailed, Deciding
+from perdure.kernel.outcomes import pass_on
 from perdure.kernel.rewrite import Rewritten, rewrite
 from perdure.kernel.run import Run, Task
 from perdure.kernel.settle import settle
@@ -41,6 +45,8 @@ from perdure.kernel.survey import Source, survey, undone
 from perdure.store.chain import chain_start
 from perdure.store.encryption import stored
 from perdure.store.port import NewRun, RunInfo, RunUpdate
+
+_SHOWN = 5
 
 
 class Forking(msgspec.Struct, frozen=True):
@@ -71,6 +77,7 @@ class Forked(msgspec.Struct):
     """A log that isn't written yet.
 
     Attributes:
+        forking: what it is to be, each task named by its id.
         info: the source.
         source: its log.
         rewritten: the new one.
@@ -78,6 +85,7 @@ class Forked(msgspec.Struct):
         digests: the large values that it refers to.
     """
 
+    forking: Forking
     info: RunInfo
     source: Source
     rewritten: Rewritten
@@ -97,7 +105,7 @@ async def fork(worker: Worker, forking: Forking) -> RunInfo:
     if not isinstance(forking.inputs, Missing):
         return await _with_inputs(worker, forking)
     forked = await prepared(worker, forking)
-    info = forked.info
+    forking, info = forked.forking, forked.info
     events, run = forked.rewritten.events, forked.rewritten.run
     beneath = stored(worker.store)
     blobs = {digest: await beneath.blob(info.run_id, digest) for digest in forked.digests}
@@ -172,7 +180,7 @@ async def _with_inputs(worker: Worker, forking: Forking) -> RunInfo:
         origin_trace=started.outer_trace,
         is_driven=forking.drive,
     )
-    found, _, created = await create_run(worker, mine, starting)
+    found, _, created, _ = await create_run(worker, mine, starting)
     return _created(found, created)
 
 
@@ -206,6 +214,7 @@ async def prepared(worker: Worker, forking: Forking) -> Forked:
     history = [recorded.event async for recorded in read_history(store, info)]
     plan = mine.graph.plan if mine is not None else await stored_plan(store, info)
     source = survey(history, Run(plan, info.run_id, NoValues()))
+    forking = _by_ids(source, forking)
     dropped, upto = await _point(worker, info, source, forking)
     source.undone = undone(history[:upto], Run(plan, info.run_id, NoValues()))
     first = history[0]
@@ -226,7 +235,7 @@ async def prepared(worker: Worker, forking: Forking) -> Forked:
                 raise
             continue  # the state can't be read without its classes; nothing else needs it
         digests = list(dict.fromkeys(digest for event in rewritten.events for digest in _digests(event)))
-        return Forked(info, source, rewritten, values, digests)
+        return Forked(forking, info, source, rewritten, values, digests)
     raise AssertionError("the last reading has returned or raised")
 
 
@@ -253,11 +262,37 @@ def _started(first: RunStarted, history: list[AnyEvent], forking: Forking) -> Ru
     )
 
 
+def _by_ids(source: Source, forking: Forking) -> Forking:
+    """Return what a fork is to be with its tasks named by their ids, also those that were named by their paths.
+
+    Raises:
+        RunConflict: there is no such task, or there are several.
+    """
+    outputs = {_id_of(source, task, forking.run_id): output for task, output in forking.outputs.items()}
+    at = _id_of(source, forking.at, forking.run_id) if isinstance(forking.at, str) else forking.at
+    return msgspec.structs.replace(forking, outputs=outputs, at=at)
+
+
+def _id_of(source: Source, task: str, run_id: str) -> str:
+    if task in source.named or task == START_TASK:
+        return task
+    ids = [id_ for id_, path in source.named.items() if path == task]
+    if len(ids) == 1:
+        return ids[0]
+    if ids:
+        raise RunConflict(
+            f"{task!r} is the path of {len(ids)} tasks of run {run_id!r}: say which by its id, {', '.join(ids[:_SHOWN])}",
+            run_id=run_id,
+        )
+    near = get_close_matches(task, [*source.named.values(), *source.named], _SHOWN)
+    hint = f"; there are {', '.join(map(repr, dict.fromkeys(near)))}" if near else ""
+    raise RunConflict(f"run {run_id!r} has no task {task!r} that has begun{hint}", run_id=run_id)
+
+
 async def _point(worker: Worker, info: RunInfo, source: Source, forking: Forking) -> tuple[set[str], int]:
     """Return the tasks that are dropped, and up to which event the source is looked at."""
     at, last = forking.at, len(source.history)
     dropped = set(forking.outputs)
-    known = {event.task for event in source.history if isinstance(event, NodeStarted | NodeCompleted)} | {START_TASK}
     if isinstance(at, int):
         if not 1 <= at <= last:
             raise RunConflict(
@@ -269,9 +304,6 @@ async def _point(worker: Worker, info: RunInfo, source: Source, forking: Forking
         # Inputs that are mapped right away are recorded as items, behind the completion of the start.
         was_tried = any(isinstance(event, NodeStarted) and event.task == START_TASK for event in source.history)
         return dropped, 1 if was_tried else source.finished.get(START_TASK, 1)
-    for task in dropped if at is None else {*dropped, at}:
-        if task not in known:
-            raise RunConflict(f"run {info.run_id!r} has no task {task!r} that has begun", run_id=info.run_id)
     return dropped if at is None else {*dropped, at}, last
 
 
@@ -314,7 +346,7 @@ async def _replaced(
                 "in its place. Fork the run in two steps",
                 run_id=forking.run_id,
             )
-        await _complete(deciding, mine, task, left.pop(task.id), values)
+        await _complete(deciding, mine, task, left.pop(task.id), values, forking.by)
         try:
             settle(deciding)
         except ArrivalFailed as failed:
@@ -322,11 +354,47 @@ async def _replaced(
     return deciding.events
 
 
-async def _complete(deciding: Deciding, mine: Registered, task: Task, output: Any, values: CodedValues) -> None:
+def _check_type(mine: Registered, task: Task, output: Any) -> None:
+    """Refuse what the step could never have given out, as far as its annotation tells."""
+    declared = getattr(mine.graph.nodes[task.node.id], "output_type", Any)
+    try:
+        is_member = membership(declared, widely=True)
+    except TypeError:
+        return
+    if is_member is not None and not is_member(output):
+        raise CodecError(
+            "the output that is given isn't what the step gives out",
+            path="$",
+            type_name=type(output).__name__,
+            remedy=f"Give one of type {type_name(declared)}",
+            where=task.shown_path,
+        )
+
+
+def _answer(deciding: Deciding, task: Task, output: Any, by: str) -> None:
+    """Record what is to have come in for a wait."""
+    assert task.node.wait is not None
+    if task.node.wait.kind is WaitKind.SLEEP:
+        raise GraphSetupError(
+            f"the output of {task.shown_path} can't be given: it sleeps, and gives on what reaches it"
+        )
+    deciding.record(Answered(task.id, deciding.code.answer(task, plain_answer(output)), by))
+    pass_on(deciding, task)
+
+
+async def _complete(
+    deciding: Deciding, mine: Registered, task: Task, output: Any, values: CodedValues, by: str
+) -> None:
     """Record what a task is to have given out, and the ways on from there."""
     run, node = deciding.run, task.node
+    if node.kind is NodeKind.WAIT:
+        _answer(deciding, task, output, by)
+        return
+    if node.kind is NodeKind.ROUTER:
+        raise GraphSetupError(f"the output of {task.shown_path} can't be given: a router gives on what reaches it")
     if task.feeds is not None or node.id not in mine.graph.nodes or node.flow is None:
         raise GraphSetupError(f"the output of {task.shown_path} can't be given: give those of its arms")
+    _check_type(mine, task, output)
     transaction = Transaction(run.state_of(task.scope, node))
     context = JoinContext(run_id=run.run_id, transaction=transaction, deps=None, inputs=output)
     evaluated = await mine.flows.evaluate(node.id, output, context, values)

@@ -34,14 +34,16 @@ class Recorded(msgspec.Struct, frozen=True):
         return type(self.event).__name__
 
 
-async def read_history(store: Store, info: RunInfo, after: int = 0) -> AsyncIterator[Recorded]:
-    """Yield the events of a run after a seq, in order, verified from the beginning.
+async def read_history(
+    store: Store, info: RunInfo, after: int = 0, since: Position | None = None
+) -> AsyncIterator[Recorded]:
+    """Yield the events of a run after a seq, in order, verified from the beginning, or from where a snapshot of it stands.
 
     Raises:
         StoreCorrupt: a row isn't what was written.
         GraphRuntimeError: an event is of a kind this version doesn't know.
     """
-    position = Position(0, chain_start(info.run_id, info.graph), 0)
+    position = since or Position(0, chain_start(info.run_id, info.graph), 0)
     while rows := await store.read(info.run_id, position.seq, PAGE):
         for row in rows:
             for offset, event in enumerate(read_row(row, position, info.run_id, store.location)):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Executor as Pool
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,11 +14,14 @@ from perdure.engine.driver import Driver
 from perdure.engine.evaluate import flows_of
 from perdure.engine.observing import Observer, Observing
 from perdure.engine.registered import new_run
+from perdure.engine.starting import made_up_id
 from perdure.engine.steps import Steps
 from perdure.engine.values import PlainValues
-from perdure.events import RunStarted, SegmentStarted
+from perdure.events import AnyEvent, RunStarted, SegmentStarted
 from perdure.graph.graph import Graph
+from perdure.graph.runtime import Asked
 from perdure.kernel.decide import start
+from perdure.kernel.deciding import Decision
 from perdure.version import __version__
 
 
@@ -38,25 +40,39 @@ async def observing_in_memory(telemetry: Observer | None) -> AsyncIterator[Obser
 def begun_in_memory(
     graph: Graph[Any, Any, Any, Any],
     observing: Observing,
+    asked: Asked,
     *,
-    run_id: str,
-    state: Any,
-    deps: Any,
-    inputs: Any,
-    pools: Mapping[str, Pool],
+    due_at: int | None = None,
     origin: str = "",
     steps: Steps | None = None,
 ) -> tuple[Driver, PlainValues]:
     """Begin a run; return what drives it, and its values."""
     values, flows, clock = PlainValues(), flows_of(graph), SystemClock()
+    run_id = asked.run_id or made_up_id()
     run = new_run(graph, run_id, values)
     trace, sampled = observing.begun(run_id, graph.name, in_trace=False)
     started = RunStarted(
-        graph.name, graph.fingerprint, inputs, "", state, trace=trace, origin=origin, sampled=sampled
-    )  # fmt: skip
+        graph.name,
+        graph.fingerprint,
+        asked.inputs,
+        "",
+        asked.state,
+        deadline=due_at,
+        trace=trace,
+        origin=origin,
+        sampled=sampled,
+    )
     observed = observing.run(run_id, graph.plan, 0, started)
     now = clock.now()
-    decision = start(run, started, None, now, UserCode(graph, flows, values, run_id, deps))
-    observed.decided(decision.events, run.seq, now)
-    segment = SegmentStarted("memory", __version__)
-    return Driver(run, graph, flows, values, deps, segment, clock, None, pools, steps, observed), values
+    begun = start(run, started, None, now, UserCode(graph, flows, values, run_id, asked.deps))
+    observed.decided(begun.events, run.seq, now)
+    segment, pools = SegmentStarted("memory", __version__), asked.executors or {}
+    driver = Driver(run, graph, flows, values, asked.deps, segment, clock, None, pools, steps, observed)
+    driver.past = _past_of(graph, begun)
+    return driver, values
+
+
+def _past_of(graph: Graph[Any, Any, Any, Any], begun: Decision) -> list[AnyEvent] | None:
+    """Return where a run in memory keeps what was decided, if some failure in it needn't end it; else nothing is kept."""
+    goes_on = any(node.catch[0] != "fail" for node in graph.plan.nodes.values())
+    return [*begun.events] if goes_on else None

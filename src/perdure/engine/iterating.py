@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Executor as Pool
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from perdure.engine.driven import Driven
 from perdure.engine.graph_run import GraphRun
 from perdure.engine.in_memory import begun_in_memory, observing_in_memory
-from perdure.engine.observing import Observer
 from perdure.engine.starting import Starting
 from perdure.engine.steps import Steps
 from perdure.errors import RunConflict
 from perdure.graph.graph import Graph
 from perdure.graph.iteration import EndMarker
+from perdure.graph.runtime import Asked
+from perdure.kernel.state.restore import restore
 from perdure.kernel.status import OVER, Status
 
 if TYPE_CHECKING:
@@ -24,24 +24,17 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def iterate_in_memory(
-    graph: Graph[Any, Any, Any, Any],
-    *,
-    state: Any,
-    deps: Any,
-    inputs: Any,
-    run_id: str,
-    pools: Mapping[str, Pool],
-    telemetry: Observer | None,
-) -> AsyncIterator[GraphRun[Any, Any, Any]]:
+async def iterate_in_memory(graph: Graph[Any, Any, Any, Any], asked: Asked) -> AsyncIterator[GraphRun[Any, Any, Any]]:
     """Step through a run that is kept nowhere."""
-    given: dict[str, Any] = {"state": state, "deps": deps, "inputs": inputs}
-    async with observing_in_memory(telemetry) as observing:
+    async with observing_in_memory(asked.telemetry) as observing:
         steps = Steps()
-        driver, _ = begun_in_memory(graph, observing, run_id=run_id, pools=pools, steps=steps, **given)
+        driver, _ = begun_in_memory(graph, observing, asked, steps=steps)
+        run_id = driver.run.run_id
         driven = Driven(driver, epoch=0)
         driven.task = asyncio.get_running_loop().create_task(_driving(driven), name=f"perdure-{run_id}")
-        stepped: GraphRun[Any, Any, Any] = GraphRun(graph, run_id, steps, driven, **given)
+        stepped: GraphRun[Any, Any, Any] = GraphRun(
+            graph, run_id, steps, driven, state=asked.state, deps=asked.deps, inputs=asked.inputs
+        )
         async with stepped:
             yield stepped
 
@@ -75,6 +68,8 @@ async def iterate_on_store(
         info = await engine.get(run_id)
         if Status(info.status) in OVER | {Status.PAUSED, Status.STALLED}:
             [output, *_] = await engine.recorded_outputs(info)
+            if starting.state is not None:
+                restore(starting.state, await engine.attach(run_id).committed_state())
             yield GraphRun(graph, run_id, steps, None, recorded=EndMarker(output), **given)
             return
         if await engine.claim_to_step(info, starting):

@@ -2,146 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import Executor as Pool
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from os import PathLike
+from dataclasses import replace
 from typing import Any
 
 import anyio
 
-from perdure.codec.redaction import Redact
 from perdure.engine.bodies import check_executors
+from perdure.engine.clock import SystemClock
 from perdure.engine.driven import noted
 from perdure.engine.driver import Driver
-from perdure.engine.engine import Engine
+from perdure.engine.engine import Engine, deadline_at
 from perdure.engine.in_memory import begun_in_memory, observing_in_memory
 from perdure.engine.iterating import iterate_in_memory
-from perdure.engine.observing import Observer, Observing
-from perdure.engine.starting import made_up_id
 from perdure.errors import GraphSetupError, NoResult
-from perdure.events import Durability
 from perdure.graph.graph import Graph
-from perdure.graph.runtime import Until, provide
+from perdure.graph.runtime import Asked, provide
 from perdure.ids import checked_identifier
 from perdure.kernel.run import Run
 from perdure.kernel.state.restore import restore
 from perdure.kernel.status import Status
-from perdure.store.encryption import Encryption
-from perdure.store.port import Store
 
 
 class LocalRuntime:
     """What ``graph.run()`` runs on."""
 
-    async def run(
-        self,
-        graph: Graph[Any, Any, Any, Any],
-        /,
-        *,
-        state: Any,
-        deps: Any,
-        inputs: Any,
-        store: str | PathLike[str] | Store | None,
-        run_id: str | None,
-        durability: Durability,
-        executors: Mapping[str, Pool] | None,
-        redact: Redact | None,
-        encryption: Encryption | None,
-        telemetry: Observer | None,
-        until: Until,
-    ) -> Any:
+    async def run(self, graph: Graph[Any, Any, Any, Any], asked: Asked, /) -> Any:
         """Run a graph to its end and return its output; or until it waits, and return what it waits for."""
-        if until not in ("end", "waiting"):
-            raise GraphSetupError(f'until={until!r:.80} is not one of "end", "waiting"')
-        if until == "waiting" and store is None:
-            raise GraphSetupError('until="waiting" needs a store=, from which the run can go on')
-        if run_id is not None:
-            checked_identifier("run id", run_id)
-        _check_has_store(store, redact, encryption)
-        if store is None:
-            check_executors(graph, executors or {})
-            async with observing_in_memory(telemetry) as observing:
-                given = run_id or made_up_id()
-                return await _run_in_memory(graph, state, deps, inputs, given, executors or {}, observing)
-        engine = Engine.open(
-            store,
-            recover=False,
-            durability=durability,
-            executors=executors,
-            redact=redact,
-            encryption=encryption,
-            telemetry=telemetry,
-        )
-        return await _run_on_store(engine, graph, state, deps, inputs, run_id, until)
+        _check(graph, asked)
+        if asked.store is None:
+            return await _run_in_memory(graph, asked)
+        return await _run_on_store(graph, asked)
 
     @asynccontextmanager
-    async def iter(
-        self,
-        graph: Graph[Any, Any, Any, Any],
-        /,
-        *,
-        state: Any,
-        deps: Any,
-        inputs: Any,
-        store: str | PathLike[str] | Store | None,
-        run_id: str | None,
-        durability: Durability,
-        executors: Mapping[str, Pool] | None,
-        redact: Redact | None,
-        encryption: Encryption | None,
-        telemetry: Observer | None,
-    ) -> AsyncIterator[Any]:
+    async def iter(self, graph: Graph[Any, Any, Any, Any], asked: Asked, /) -> AsyncIterator[Any]:
         """Step through a run of a graph."""
-        given: dict[str, Any] = {"state": state, "deps": deps, "inputs": inputs}
-        if run_id is not None:
-            checked_identifier("run id", run_id)
-        _check_has_store(store, redact, encryption)
-        if store is None:
-            pools = executors or {}
-            check_executors(graph, pools)
-            ran = iterate_in_memory(graph, run_id=run_id or made_up_id(), pools=pools, telemetry=telemetry, **given)
-            async with ran as run:
+        _check(graph, asked)
+        if asked.store is None:
+            async with iterate_in_memory(graph, asked) as run:
                 yield run
             return
-        opened = Engine.open(
-            store,
-            recover=False,
-            durability=durability,
-            executors=executors,
-            redact=redact,
-            encryption=encryption,
-            telemetry=telemetry,
-        )
-        async with opened as engine, engine.iter(graph, run_id=run_id, **given) as run:
+        given: dict[str, Any] = {"state": asked.state, "deps": asked.deps, "inputs": asked.inputs}
+        async with _engine(asked) as engine, engine.iter(graph, run_id=asked.run_id, **given) as run:
             yield run
 
 
-def _check_has_store(store: Any, redact: Redact | None, encryption: Encryption | None) -> None:
-    for name, given in (("redact", redact), ("encryption", encryption)):
-        if store is None and given is not None:
+def _check(graph: Graph[Any, Any, Any, Any], asked: Asked) -> None:
+    if asked.until not in ("end", "waiting"):
+        raise GraphSetupError(f'until={asked.until!r:.80} is not one of "end", "waiting"')
+    if asked.run_id is not None:
+        checked_identifier("run id", asked.run_id)
+    if asked.store is not None:
+        return
+    if asked.until == "waiting":
+        raise GraphSetupError('until="waiting" needs a store=, from which the run can go on')
+    for name, given in (("redact", asked.redact), ("encryption", asked.encryption)):
+        if given is not None:
             raise GraphSetupError(f"{name}= is about what is stored, and without a store= nothing is")
+    check_executors(graph, asked.executors or {})
 
 
-async def _run_in_memory(
-    graph: Graph[Any, Any, Any, Any],
-    state: Any,
-    deps: Any,
-    inputs: Any,
-    run_id: str,
-    pools: Mapping[str, Pool],
-    observing: Observing,
-) -> Any:
-    begins: dict[str, Any] = {"run_id": run_id, "state": state, "inputs": inputs}
-    while True:
-        driver, values = begun_in_memory(graph, observing, deps=deps, pools=pools, **begins)
-        run = await _driven_in_memory(driver, state)
-        if run.successor is None:
-            break
-        next_ = run.successor
-        begins = {"run_id": next_.successor, "state": next_.state, "inputs": next_.inputs, "origin": run.run_id}
-    value, _ = run.ends[0]
-    return values.load(value)
+def _engine(asked: Asked) -> Engine:
+    assert asked.store is not None
+    return Engine.open(
+        asked.store,
+        recover=False,
+        durability=asked.durability,
+        executors=asked.executors,
+        redact=asked.redact,
+        encryption=asked.encryption,
+        telemetry=asked.telemetry,
+    )
+
+
+async def _run_in_memory(graph: Graph[Any, Any, Any, Any], asked: Asked) -> Any:
+    due_at, origin, begins = deadline_at(asked.deadline, SystemClock()), "", asked
+    async with observing_in_memory(asked.telemetry) as observing:
+        while True:
+            driver, values = begun_in_memory(graph, observing, begins, due_at=due_at, origin=origin)
+            run = await _driven_in_memory(driver, asked.state)
+            if run.successor is None:
+                value, _ = run.ends[0]
+                return values.load(value)
+            due_at, origin, next_ = None, run.run_id, run.successor
+            begins = replace(asked, run_id=next_.successor, state=next_.state, inputs=next_.inputs)
 
 
 async def _driven_in_memory(driver: Driver, state: Any) -> Run:
@@ -158,28 +103,27 @@ async def _driven_in_memory(driver: Driver, state: Any) -> Run:
             restore(state, driver.run.state.tree)
     if driver.exception is not None:
         raise noted(driver.exception, run)
-    if run.status is not Status.COMPLETED:
+    if driver.run.status is not Status.COMPLETED:
         raise NoResult(f"run {run.run_id!r} has stopped without a result", run_id=run.run_id)
     return driver.run
 
 
-async def _run_on_store(
-    engine: Engine,
-    graph: Graph[Any, Any, Any, Any],
-    state: Any,
-    deps: Any,
-    inputs: Any,
-    run_id: str | None,
-    until: Until,
-) -> Any:
-    async with engine:
-        handle = await engine.start(graph, inputs=inputs, state=state, deps=deps, run_id=run_id)
+async def _run_on_store(graph: Graph[Any, Any, Any, Any], asked: Asked) -> Any:
+    async with _engine(asked) as engine:
+        handle = await engine.start(
+            graph,
+            inputs=asked.inputs,
+            state=asked.state,
+            deps=asked.deps,
+            run_id=asked.run_id,
+            deadline=asked.deadline,
+        )
         try:
-            return await handle.result() if until == "end" else await handle.until_waiting()
+            return await handle.result() if asked.until == "end" else await handle.until_waiting()
         finally:
-            if state is not None:
+            if asked.state is not None:
                 with anyio.CancelScope(shield=True):
-                    restore(state, await handle.committed_state())
+                    restore(asked.state, await handle.committed_state())
 
 
 provide(LocalRuntime())

@@ -7,8 +7,10 @@ from typing import Any
 from perdure.codec.codec import Blobs
 from perdure.engine.history import read_history
 from perdure.engine.inspect import stored_plan
-from perdure.engine.recovery import blobs_of
+from perdure.engine.journal import Position
+from perdure.engine.recovery import SHORT, blobs_of
 from perdure.engine.registered import Registered, new_run
+from perdure.engine.snapshots import restored
 from perdure.engine.untyped import UntypedValues, shown
 from perdure.engine.values import CodedValues
 from perdure.errors import GraphRuntimeError
@@ -37,7 +39,8 @@ async def state_at(store: Store, info: RunInfo, seq: int, mine: Registered | Non
     if mine is not None and mine.graph.fingerprint == info.fingerprint:
         coded = CodedValues(mine.codec)
         run = new_run(mine.graph, info.run_id, coded)
-        await _fold(store, info, run, coded.blobs, seq)
+        since = await restored(store, info, run, upto=seq) if seq > SHORT else None
+        await _fold(store, info, run, coded.blobs, seq, since)
         return thaw(run.state.tree)
     untyped = UntypedValues()
     run = Run(await stored_plan(store, info), info.run_id, untyped)
@@ -45,8 +48,11 @@ async def state_at(store: Store, info: RunInfo, seq: int, mine: Registered | Non
     return shown(thaw(run.state.tree))
 
 
-async def _fold(store: Store, info: RunInfo, run: Run, blobs: Blobs, seq: int) -> None:
-    async for recorded in read_history(store, info):
+async def _fold(store: Store, info: RunInfo, run: Run, blobs: Blobs, seq: int, since: Position | None = None) -> None:
+    """Fold a log up to an event, from its beginning or from where a snapshot stands that was taken before it."""
+    if run.seq == seq:
+        return
+    async for recorded in read_history(store, info, since=since):
         for digest in blobs_of([recorded.event], run.plan):
             blobs.add(digest, await store.blob(info.run_id, digest))
         apply(run, recorded.event)

@@ -107,7 +107,7 @@ def _waiting(run: Run) -> tuple[str, ...]:
 
 async def _planned_fork(worker: Worker, forking: Forking) -> Planned:
     forked = await prepared(worker, forking)
-    rewritten = forked.rewritten
+    rewritten, forking = forked.rewritten, forked.forking
     told = forked.source.tasks
     again = [
         PlannedTask(task, *told[task], "again")

@@ -75,10 +75,17 @@ class Snapshots:
                 get_logger("perdure.engine").warning("a snapshot wasn't dropped", run=run.run_id, error=str(error))
 
 
-async def restored(store: Store, info: RunInfo, run: Run) -> Position | None:
-    """Load the snapshot of a run; return where its log stood then, or None if there is none that fits."""
+async def restored(store: Store, info: RunInfo, run: Run, *, upto: int | None = None) -> Position | None:
+    """Load the snapshot of a run; return where its log stood then, or None if there is none that fits.
+
+    Args:
+        store: where the run is.
+        info: the run.
+        run: a run with nothing applied.
+        upto: the event that is to be looked at, if the run isn't to be driven on; a snapshot of later is left alone then.
+    """
     snapshot = await store.snapshot(info.run_id)
-    if snapshot is None:
+    if snapshot is None or (upto is not None and snapshot.seq > upto):
         return None
     ts = await _time_of(store, info, run, snapshot)
     if ts is not None:
@@ -88,7 +95,8 @@ async def restored(store: Store, info: RunInfo, run: Run) -> Position | None:
             get_logger("perdure.engine").warning("a snapshot can't be read", run=info.run_id, error=str(error))
         else:
             return Position(snapshot.seq, snapshot.head, ts, len(snapshot.data))
-    await store.drop_snapshot(info.run_id)
+    if upto is None:
+        await store.drop_snapshot(info.run_id)
     return None
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from perdure.codec.codec import BlobMissing, blob_digest, resolved
 from perdure.engine.code import UserCode
+from perdure.engine.driven import Driven
 from perdure.engine.driver import first_waits
 from perdure.engine.journal import Journal, Position
 from perdure.engine.observing import Observed
@@ -59,11 +60,11 @@ class Starting(msgspec.Struct, frozen=True):
     """The traceparent of the trace that its origin is told in, if that isn't the origin's own."""
 
 
-async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool]:
+async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tuple[RunInfo, str, bool, Driven | None]:
     """Create a run and drive it, or leave that to others; if the id is taken, return what is there.
 
     Returns:
-        What the store knows of the run, the digest of these inputs, and whether the run is new.
+        What the store knows of the run, the digest of these inputs, whether the run is new, and if it is, what drives it here.
 
     Raises:
         CodecError: the inputs or the state can't be stored.
@@ -135,8 +136,11 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
             worker.leases.add(run_id, journal.epoch, began)
             first = decision if is_ahead else None
             given = starting.is_given
-            worker.drive(run, mine, values, journal, starting.deps, first, is_given=given, steps=starting.steps)
-    return info, digest, created
+            driven = worker.drive(
+                run, mine, values, journal, starting.deps, first, is_given=given, steps=starting.steps
+            )
+            return info, digest, created, driven
+    return info, digest, created, None
 
 
 def _check_durability(mine: Registered, durability: Durability) -> None:
@@ -171,6 +175,7 @@ def _first_decision(
             continue
         decision.events += first.events
         decision.started, decision.stopped, decision.exception = first.started, first.stopped, first.exception
+        decision.exceptions = first.exceptions
         return run, decision, True
     return run, decision, False
 

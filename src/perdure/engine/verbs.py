@@ -176,9 +176,11 @@ class Verbs(Reading):
         Args:
             run_id: the source.
             at: the seq of an event: what the commits up to it recorded is kept; or a task, by id: it runs again, and what
-                depends on it. All is kept if this isn't given.
+                depends on it; a path will do instead of an id where only one task has it, and so will the output of a join. All is
+                kept if this isn't given.
             inputs: other inputs; everything runs again.
-            outputs: what tasks, by id, give out instead of what they did; what depends on them runs again.
+            outputs: what tasks, by id or path, give out instead of what they did; what depends on them runs again. What waits is
+                answered with it.
             new_run_id: the id of the new run; made up if it isn't given.
             by: who forks the run, for the record.
             reason: why, for the record.

@@ -226,7 +226,7 @@ class Worker:
         is_given: bool = False,
         segment: SegmentStarted | None = None,
         steps: Steps | None = None,
-    ) -> None:
+    ) -> Driven:
         """Drive a run whose lease was just taken; keep its dependencies for when it is woken, if they were given to it."""
         graph = mine.graph
         self.leases.add(run.run_id, journal.epoch)
@@ -240,6 +240,7 @@ class Worker:
         self.keep(run.run_id, graph, deps, is_given=is_given)
         driven.task = asyncio.get_running_loop().create_task(self._driving(driven, mine), name=f"perdure-{run.run_id}")
         self._watch.note(run.run_id, driven)
+        return driven
 
     async def _driving(self, driven: Driven, mine: Registered) -> None:
         run_id = driven.driver.run.run_id

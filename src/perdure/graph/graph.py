@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
 from os import PathLike
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, overload
@@ -21,7 +22,7 @@ from perdure.graph.nodes import AnyNode
 from perdure.graph.paths import EdgePath
 from perdure.graph.plan import Plan
 from perdure.graph.render import Direction, render
-from perdure.graph.runtime import Until, runtime
+from perdure.graph.runtime import Asked, Until, runtime
 from perdure.graph.types import DepsT_contra, InputT_contra, OutputT_co, StateT_contra
 from perdure.graph.version_order import checked_version
 
@@ -158,6 +159,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         redact: Redact | None = None,
         encryption: Encryption | None = None,
         telemetry: Observer | None = None,
+        deadline: timedelta | datetime | None = None,
         until: Literal["end"] = "end",
     ) -> OutputT_co: ...
 
@@ -175,6 +177,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         redact: Redact | None = None,
         encryption: Encryption | None = None,
         telemetry: Observer | None = None,
+        deadline: timedelta | datetime | None = None,
         until: Literal["waiting"],
     ) -> Sequence[Waiting]: ...
 
@@ -191,6 +194,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         redact: Redact | None = None,
         encryption: Encryption | None = None,
         telemetry: Observer | None = None,
+        deadline: timedelta | datetime | None = None,
         until: Until = "end",
     ) -> Any:
         """Run the graph to its end and return its output.
@@ -210,6 +214,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
             redact: with a store, what keeps parts of values out of it; as for :meth:`Engine.open`.
             encryption: with a store, what values are encrypted with there; as for :meth:`Engine.open`.
             telemetry: who is told of the run, as a :class:`perdure.telemetry.Telemetry`.
+            deadline: how long the run may take, or until when; it fails with ``DeadlineExceeded`` if it isn't over then.
             until: ``"waiting"`` returns as soon as all that is left to do is to wait, with the list of what the run waits
                 for; an empty list says that it is over.
 
@@ -223,18 +228,57 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         """
         return await runtime().run(
             self,
-            state=state,
-            deps=deps,
-            inputs=inputs,
-            store=store,
-            run_id=run_id,
-            durability=durability,
-            executors=executors,
-            redact=redact,
-            encryption=encryption,
-            telemetry=telemetry,
-            until=until,
+            Asked(
+                state=state,
+                deps=deps,
+                inputs=inputs,
+                store=store,
+                run_id=run_id,
+                durability=durability,
+                executors=executors,
+                redact=redact,
+                encryption=encryption,
+                telemetry=telemetry,
+                deadline=deadline,
+                until=until,
+            ),
         )
+
+    @overload
+    def run_sync(
+        self,
+        *,
+        state: StateT_contra = ...,
+        deps: DepsT_contra = ...,
+        inputs: InputT_contra = ...,
+        store: str | PathLike[str] | Store | None = None,
+        run_id: str | None = None,
+        durability: Durability = "sync",
+        executors: Mapping[str, Pool] | None = None,
+        redact: Redact | None = None,
+        encryption: Encryption | None = None,
+        telemetry: Observer | None = None,
+        deadline: timedelta | datetime | None = None,
+        until: Literal["end"] = "end",
+    ) -> OutputT_co: ...
+
+    @overload
+    def run_sync(
+        self,
+        *,
+        state: StateT_contra = ...,
+        deps: DepsT_contra = ...,
+        inputs: InputT_contra = ...,
+        store: str | PathLike[str] | Store,
+        run_id: str | None = None,
+        durability: Durability = "sync",
+        executors: Mapping[str, Pool] | None = None,
+        redact: Redact | None = None,
+        encryption: Encryption | None = None,
+        telemetry: Observer | None = None,
+        deadline: timedelta | datetime | None = None,
+        until: Literal["waiting"],
+    ) -> Sequence[Waiting]: ...
 
     def run_sync(
         self,
@@ -245,10 +289,13 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         store: str | PathLike[str] | Store | None = None,
         run_id: str | None = None,
         durability: Durability = "sync",
+        executors: Mapping[str, Pool] | None = None,
         redact: Redact | None = None,
         encryption: Encryption | None = None,
         telemetry: Observer | None = None,
-    ) -> OutputT_co:
+        deadline: timedelta | datetime | None = None,
+        until: Until = "end",
+    ) -> Any:
         """Run the graph from code that isn't async; otherwise as :meth:`run`.
 
         Raises:
@@ -257,18 +304,24 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            run = self.run(
-                state=state,
-                deps=deps,
-                inputs=inputs,
-                store=store,
-                run_id=run_id,
-                durability=durability,
-                redact=redact,
-                encryption=encryption,
-                telemetry=telemetry,
+            running = runtime().run(
+                self,
+                Asked(
+                    state=state,
+                    deps=deps,
+                    inputs=inputs,
+                    store=store,
+                    run_id=run_id,
+                    durability=durability,
+                    executors=executors,
+                    redact=redact,
+                    encryption=encryption,
+                    telemetry=telemetry,
+                    deadline=deadline,
+                    until=until,
+                ),
             )
-            return asyncio.run(run)
+            return asyncio.run(running)
         raise GraphRuntimeError("an event loop is running in this thread: write `await graph.run(…)` instead")
 
     def iter(
@@ -312,16 +365,18 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         """
         return runtime().iter(
             self,
-            state=state,
-            deps=deps,
-            inputs=inputs,
-            store=store,
-            run_id=run_id,
-            durability=durability,
-            executors=executors,
-            redact=redact,
-            encryption=encryption,
-            telemetry=telemetry,
+            Asked(
+                state=state,
+                deps=deps,
+                inputs=inputs,
+                store=store,
+                run_id=run_id,
+                durability=durability,
+                executors=executors,
+                redact=redact,
+                encryption=encryption,
+                telemetry=telemetry,
+            ),
         )
 
     def render(self, *, title: str | None = None, direction: Direction | None = None) -> str:

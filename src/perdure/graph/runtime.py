@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Executor as Pool
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -27,45 +29,32 @@ Until: TypeAlias = Literal["end", "waiting"]
 """How far a run goes before its caller goes on: to its end, or until all that is left to do is to wait."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a caller asks for; :meth:`Graph.run` says what each of it means."""
+
+    state: Any
+    deps: Any
+    inputs: Any
+    store: str | PathLike[str] | Store | None
+    run_id: str | None
+    durability: Durability
+    executors: Mapping[str, Pool] | None
+    redact: Redact | None
+    encryption: Encryption | None
+    telemetry: Observer | None
+    deadline: timedelta | datetime | None = None
+    until: Until = "end"
+
+
 class Runtime(Protocol):
     """What a graph needs to be run."""
 
-    async def run(
-        self,
-        graph: Graph[Any, Any, Any, Any],
-        /,
-        *,
-        state: Any,
-        deps: Any,
-        inputs: Any,
-        store: str | PathLike[str] | Store | None,
-        run_id: str | None,
-        durability: Durability,
-        executors: Mapping[str, Pool] | None,
-        redact: Redact | None,
-        encryption: Encryption | None,
-        telemetry: Observer | None,
-        until: Until,
-    ) -> Any:
-        """Run a graph to its end and return its output."""
+    async def run(self, graph: Graph[Any, Any, Any, Any], asked: Asked, /) -> Any:
+        """Run a graph to its end and return its output; or until it waits, and return what it waits for."""
         ...
 
-    def iter(
-        self,
-        graph: Graph[Any, Any, Any, Any],
-        /,
-        *,
-        state: Any,
-        deps: Any,
-        inputs: Any,
-        store: str | PathLike[str] | Store | None,
-        run_id: str | None,
-        durability: Durability,
-        executors: Mapping[str, Pool] | None,
-        redact: Redact | None,
-        encryption: Encryption | None,
-        telemetry: Observer | None,
-    ) -> AbstractAsyncContextManager[Any]:
+    def iter(self, graph: Graph[Any, Any, Any, Any], asked: Asked, /) -> AbstractAsyncContextManager[Any]:
         """Step through a run of a graph."""
         ...
 

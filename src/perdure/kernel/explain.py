@@ -102,7 +102,7 @@ def _decided(known: Circumstances) -> Iterator[Reason]:
     """Yield what was decided about the run as a whole."""
     event, at = known.stopped, known.at
     if isinstance(event, RunCompleted):
-        yield Completed(at)
+        yield Completed(at, event.successor)
     elif isinstance(event, RunFailed):
         yield Failed(event.error, event.task, event.path, at)
     elif isinstance(event, RunCancelled):
@@ -145,6 +145,7 @@ def _wait(task: Task, path: str, began: int | None, known: Circumstances, now: i
     plan = task.node.wait
     assert plan is not None
     refused = known.refused[task.id].reason if task.id in known.refused else ""
+    began = task.opened_at or began
     if plan.kind is WaitKind.HUMAN:
         return AnswerAwaited(task.id, path, plan.name, task.title, task.assignee, began, task.due_at, refused)
     if plan.kind is WaitKind.SIGNAL:
@@ -235,7 +236,8 @@ def _waiting_joins(run: Run, tasks: list[Task], known: Circumstances, is_driven:
 
 def _doing(task: Task, known: Circumstances, is_driven: bool) -> str:
     """Return what a task does, in words."""
-    began = since(known.since.get(task.id))
+    is_waiting = task.phase is Phase.WAITING
+    began = since((task.opened_at if is_waiting else 0) or known.since.get(task.id))
     due = f" at {moment(task.due_at)}" if task.due_at is not None else ""
     if task.phase is Phase.READY:
         return "may have had its effect" if _is_uncertain(task) else "hasn't started"

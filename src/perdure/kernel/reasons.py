@@ -50,11 +50,14 @@ class Completed(Reason, frozen=True):
     """The run has reached its end."""
 
     at: int
+    successor: str = ""
+    """The run that it goes on as, if it does."""
 
     @property
     def text(self) -> str:
         """The reason in words."""
-        return f"the run has completed, {moment(self.at)}"
+        goes_on = f", and goes on as {self.successor}" if self.successor else ""
+        return f"the run has completed, {moment(self.at)}{goes_on}"
 
 
 class Failed(Reason, frozen=True):

@@ -11,7 +11,7 @@ from perdure.graph.plan import NodePlan
 from perdure.ids import identify
 from perdure.kernel.apply import apply, join_output_id
 from perdure.kernel.revival import revive
-from perdure.kernel.run import Instance, Run
+from perdure.kernel.run import AFTER, Instance, Run, shown_path
 
 
 class Source(msgspec.Struct):
@@ -22,6 +22,7 @@ class Source(msgspec.Struct):
         places: for each event that changes a state or folds, by seq: which state, and which instance of which join.
         finished: for each task that has finished, the seq at which it did.
         tasks: for each of them, in the order in which they finished, its path and its node.
+        named: for each task that has begun, and each output of a join, its path.
         folds: for each join instance that folds when it closes, the seqs of its folds.
         undone: the seqs of the failures that a retry has taken back, or would take back at the end of what is kept, with all
             that followed from them at once.
@@ -31,6 +32,7 @@ class Source(msgspec.Struct):
     places: dict[int, tuple[str, str]] = {}
     finished: dict[str, int] = {}
     tasks: dict[str, tuple[str, str]] = {}
+    named: dict[str, str] = {}
     folds: dict[tuple[str, str], list[int]] = {}
     undone: set[int] = set()
 
@@ -44,6 +46,8 @@ def survey(history: Sequence[ev.AnyEvent], run: Run) -> Source:
     """
     source = Source(history)
     for seq, event in enumerate(history, 1):
+        if isinstance(event, ev.NodeStarted | ev.NodeCompleted | ev.WaitOpened):
+            source.named[event.task] = run.tasks[event.task].shown_path
         if isinstance(event, ev.NodeCompleted | ev.NodeFailed):
             task = run.tasks[event.task]
             source.places[seq] = (_state(task.scope, task.node), "")
@@ -60,6 +64,7 @@ def survey(history: Sequence[ev.AnyEvent], run: Run) -> Source:
         elif isinstance(event, ev.JoinClosed):
             joined = run.joins[event.join, event.instance]
             source.places[seq] = (_state(joined.scope, joined.node), event.instance)
+            source.named[join_output_id(joined)] = shown_path(joined.scope, AFTER, event.join)
         apply(run, event)
     return source
 

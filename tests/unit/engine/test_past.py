@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from perdure import Engine, GraphBuilder, GraphRuntimeError, GraphSetupError, MemoryStore, StepContext, reduce_sum
+from perdure.engine import snapshots
 
 
 @dataclass
@@ -93,5 +94,51 @@ def test_events_are_chosen_by_place_kind_and_time() -> None:
                 await kinds(kinds=["NodeBegun"])
             with pytest.raises(GraphSetupError, match="time zone"):
                 await kinds(since=datetime(2026, 1, 1))  # noqa: DTZ001
+
+    asyncio.run(main())
+
+
+def test_the_state_of_a_long_run_is_told_from_its_snapshot_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "WORTHWHILE_BYTES", 2_000)
+    w = GraphBuilder(name="long", state_type=Till, input_type=list[int], output_type=int)
+
+    @w.step
+    async def count(ctx: StepContext[Till, None, int]) -> int:
+        await asyncio.sleep(0)
+        ctx.state.taken += 1
+        return ctx.inputs
+
+    ask = w.human("ask", form=int)
+    summed = w.join(reduce_sum, initial=0)
+    w.add(
+        w.edge_from(w.start_node).map().to(count),
+        w.edge_from(count).to(summed),
+        w.edge_from(summed).to(ask),
+        w.edge_from(ask).to(w.end_node),
+    )
+    long = w.build()
+
+    async def main() -> None:
+        store = MemoryStore()
+        async with Engine.open(store, graphs=[long]) as engine:
+            handle = await engine.start(long, inputs=[1] * 300, state=Till(), run_id="run")
+            await handle.until_waiting()
+            snapshot = await store.snapshot("run")
+            assert snapshot is not None
+            read = store.read
+            rows_from = []
+
+            async def noted_read(run_id: str, after: int, limit: int) -> object:
+                rows_from.append(after)
+                return await read(run_id, after, limit)
+
+            last = (await engine.get("run")).last_seq
+            before = [(await engine.state_at("run", seq)).taken for seq in (1, snapshot.seq - 1)]
+            monkeypatch.setattr(store, "read", noted_read)
+            after = [(await engine.state_at("run", seq)).taken for seq in (snapshot.seq, snapshot.seq + 1, last)]
+            assert min(rows_from) >= snapshot.seq - 1
+            assert [*before, *after] == sorted([*before, *after])
+            assert after[-1] == 300
+            assert await store.snapshot("run") is not None
 
     asyncio.run(main())

@@ -6,9 +6,11 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
+from constructs import GIVEN, some_construct
 from examples import EXAMPLES
 from examples.waits import WAITING, WaitingExample
 from perdure import Failure, Graph, GraphBuilder, StepContext, reduce_sum
@@ -40,6 +42,8 @@ def find(name: str) -> Program:
     kind, _, seed = name.partition("/")
     if kind == "random":
         return random_program(int(seed))
+    if kind == "rich":
+        return random_program(int(seed), most=40, more=some_construct)
     for waiting in WAITING:
         if waiting.name == name:
             return waiting_program(waiting)
@@ -129,11 +133,13 @@ POISONS: dict[str, Callable[[], Graph[Any, Any, Any, Any]]] = {
 }
 
 
-def random_program(seed: int, *, most: int = 60) -> Program:
+def random_program(seed: int, *, most: int = 60, more: Any = None) -> Program:
     """Return a random graph of moderate size; a third of them have races, whose winners nobody can foretell."""
-    rng = Random(f"program {seed}")
+    rng, is_rich = Random(f"program {seed}"), more is not None
+    if is_rich:
+        more = partial(more, races=seed % 3 == 0)
     while True:
-        block = random_block(rng, rng.randrange(2, 5), races=seed % 3 == 0)
+        block = random_block(rng, rng.randrange(2, 5), races=seed % 3 == 0, more=more)
         races = has_race(block)
         if races != (seed % 3 == 0):
             continue
@@ -149,11 +155,12 @@ def random_program(seed: int, *, most: int = 60) -> Program:
         return given == result and (state.count, state.total) == (expected.count, expected.total)
 
     return Program(
-        lambda: build(block, seed=seed),
+        lambda: build(block, seed=seed, long_s=0.01),
         7,
         Tally,
         lambda given: given,
         is_right,
         2 * (expected.count or size(block)),
         block,
+        (lambda wait: GIVEN) if is_rich else None,
     )

@@ -106,8 +106,13 @@ class Street:
         errs = town.rng.random() < self.errs
         if errs and town.rng.random() < 0.5:
             raise OutcomeUnknown("the disk is away", location="town")
+        epoch = town.store._runs[append.run_id].epoch
         try:
             await self.__getattr__("append")(append)
+            if epoch != append.epoch:
+                town.watch.found.append(
+                    f"{append.run_id}: an append of epoch {append.epoch} was taken in epoch {epoch}"
+                )
         except Fenced:
             town.seen.note("a fenced append")
             raise

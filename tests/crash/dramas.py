@@ -303,7 +303,7 @@ async def a_caller_steers(engine: Engine, graph: Graph[Any, Any, Any, Any]) -> A
                 item = await run.next()
             except StopAsyncIteration:
                 return run.output
-            except ValueError:
+            except (ValueError, RunFailed):  # the latter where it failed in a process that is gone
                 marker = run.next_task
                 assert isinstance(marker, ErrorMarker)
                 assert marker.task is not None

@@ -93,7 +93,9 @@ def poison() -> Graph[Any, Any, Any, Any]:
     return g.build()
 
 
-def poison_collected(**limits: Any) -> Graph[Any, Any, Any, Any]:
+def poison_collected(
+    die: Callable[[], Any] = lambda: os.kill(os.getpid(), signal.SIGKILL), **limits: Any
+) -> Graph[Any, Any, Any, Any]:
     """Return a graph like that in which the other arms, and a step after them, go on without the one that is given up."""
     g = GraphBuilder(name="poison collected", input_type=int, output_type=list[Any])
 
@@ -104,7 +106,7 @@ def poison_collected(**limits: Any) -> Graph[Any, Any, Any, Any]:
     @g.step(**limits)
     async def work(ctx: StepContext[None, None, int]) -> int:
         if ctx.inputs == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         return ctx.inputs
 
     @g.step
@@ -130,6 +132,9 @@ POISONS: dict[str, Callable[[], Graph[Any, Any, Any, Any]]] = {
     "poison collected": poison_collected,
     "poison under a limit": lambda: poison_collected(max_concurrency=2),
     "poison that may kill once": lambda: poison_collected(max_crashes=1),
+    "poison that exits": lambda: poison_collected(lambda: os._exit(3)),
+    "poison that breaks memory": lambda: poison_collected(lambda: os.kill(os.getpid(), signal.SIGSEGV)),
+    "poison that aborts": lambda: poison_collected(os.abort),
 }
 
 

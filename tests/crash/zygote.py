@@ -168,7 +168,7 @@ def serve() -> None:
         data = answer_of(reading, pid, request.get("after_s"))
         os.close(reading)
         _, status = os.waitpid(pid, 0)
-        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        killed = (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL) or not data
         print(json.dumps({"killed": killed, **(json.loads(data) if data else {})}), flush=True)
 
 

@@ -61,10 +61,21 @@ def check_executors(graph: Graph[Any, Any, Any, Any], pools: Mapping[str, Pool])
             )
 
 
+GRACE_S = 5.0
+"""How long a body may take to end after it was cancelled, before it is left to itself."""
+
+
 class Bodies:
     """Calls the functions of one run's steps."""
 
-    def __init__(self, pools: Mapping[str, Pool], freed: Callable[[], None], observed: Observed | None = None) -> None:
+    def __init__(
+        self,
+        pools: Mapping[str, Pool],
+        freed: Callable[[], None],
+        left: Callable[[Task, int, BaseException], None],
+        observed: Observed | None = None,
+    ) -> None:
+        self._leave_to_itself = left
         self._observed = observed
         self._pools = pools
         self._freed = freed
@@ -98,14 +109,16 @@ class Bodies:
         if timeout_s is None:
             return await self._called(step, task, context, _nothing)
         loop = asyncio.get_running_loop()
-        begun = False
+        patience: asyncio.TimerHandle | None = None
 
         def begin() -> None:
-            nonlocal begun
-            if not begun:
-                begun = True
+            nonlocal patience
+            if patience is None:
                 limit.reschedule(loop.time() + timeout_s)
+                late = partial(timed_out, task, context, timeout_s)
+                patience = loop.call_later(timeout_s + GRACE_S, lambda: self._leave_to_itself(task, attempt, late()))
 
+        attempt = context.attempt
         try:
             async with asyncio.timeout(None) as limit:
                 output = await self._called(step, task, context, begin)
@@ -113,6 +126,9 @@ class Bodies:
             if not limit.expired():
                 raise
             raise timed_out(task, context, timeout_s) from None
+        finally:
+            if patience is not None:
+                patience.cancel()
         if limit.expired():  # it has caught its cancellation and gone on
             raise timed_out(task, context, timeout_s)
         return output

@@ -51,6 +51,8 @@ class Connection:
         self._process = store.process
         self.engine: Any = None
         self.watch = watch
+        if watch is not None:
+            watch.appending = 0
 
     def __getattr__(self, name: str) -> Any:
         if self._store.process != self._process:
@@ -58,9 +60,13 @@ class Connection:
         return getattr(self._store, name)
 
     async def append(self, append: Any) -> None:
+        if self.watch is None:
+            await self.__getattr__("append")(append)
+            return
+        self.watch.appending += 1
         await self.__getattr__("append")(append)
-        if self.watch is not None:
-            self.watch.compare(self.engine, append.run_id)
+        self.watch.appending -= 1
+        self.watch.compare(self.engine, append.run_id)
 
 
 class Simulation:

@@ -163,6 +163,8 @@ def test_a_run_survives_a_hundred_thousand_crashes() -> None:
         if counts["crashes"] < 100_000:
             counts["crashes"] += Case(block, seed, seen).crash_everywhere(limit=120)
             counts["graphs"] += 1
+            if counts["graphs"] % 100 == 0:
+                print(f"{counts['crashes']:,} crashes so far", flush=True)
 
     crash_everywhere()
     print(

@@ -119,7 +119,8 @@ class Street:
         if errs:
             town.seen.note("an append that raised and was durable")
             raise OutcomeUnknown("the answer was lost", location="town")
-        town.watch.compare(self._process.engine, append.run_id)
+        if town.store._logs[append.run_id][-1].epoch == append.epoch:  # else it was stopped, and others have gone on
+            town.watch.compare(self._process.engine, append.run_id)
 
 
 class Town:

@@ -176,25 +176,11 @@ class Engine(Verbs):
         await self._shut()
 
     async def _shut(self) -> None:
-        """Hand back what is being driven, and close the store; who is cancelled meanwhile hears of it when that is done."""
-        closing = asyncio.get_running_loop().create_task(self._close(), name="perdure-close")
-        was_cancelled = False
+        """Hand back what is being driven, and close the store."""
         with anyio.CancelScope(shield=True):
-            while not closing.done():
-                try:
-                    await asyncio.wait([closing])
-                except asyncio.CancelledError:
-                    was_cancelled = True
-        closing.result()
-        if was_cancelled:
-            raise asyncio.CancelledError
-
-    async def _close(self) -> None:
-        try:
             await self._worker.close()
             if self._observing is not None:
                 await self._observing.closed()
-        finally:
             await self._store.close()
 
     async def serve(self, *, drain_s: float = 30.0) -> None:

@@ -51,21 +51,24 @@ class Zygote:
 class Remains:
     """What is in a file when a process has died, or ended: the log, verified, and its fold."""
 
-    def __init__(self, path: Path, graph: Graph[Any, Any, Any, Any]) -> None:
+    def __init__(self, path: Path, graph: Graph[Any, Any, Any, Any] | None) -> None:
         self.history: Sequence[Recorded] = []
         self.run: Run | None = None
         self.output: Any = None
         if path.exists():
             asyncio.run(self._read(path, graph))
 
-    async def _read(self, path: Path, graph: Graph[Any, Any, Any, Any]) -> None:
-        store, values = SQLiteStore(path, synchronous="NORMAL"), CodedValues(registered(graph).codec)
+    async def _read(self, path: Path, graph: Graph[Any, Any, Any, Any] | None) -> None:
+        store = SQLiteStore(path, synchronous="NORMAL")
         await store.open()
         try:
             info = await store.get("run")
             if info is None:
                 return
             self.history = [recorded async for recorded in read_history(store, info)]
+            if graph is None:
+                return
+            values = CodedValues(registered(graph).codec)
             self.run = new_run(graph, "run", values)
             await rebuild(store, info, self.run, values.blobs)
             if self.history and isinstance(self.history[-1].event, RunCompleted):
@@ -84,6 +87,20 @@ class Remains:
         return {(r.event.task, r.event.attempt) for r in self.history if isinstance(r.event, NodeStarted)}
 
 
+def all_logs(path: Path) -> list[Sequence[Recorded]]:
+    """Return the logs of all runs in a file, verified."""
+
+    async def read() -> list[Sequence[Recorded]]:
+        store = SQLiteStore(path, synchronous="NORMAL")
+        await store.open()
+        try:
+            return [[recorded async for recorded in read_history(store, info)] for info in await store.list()]
+        finally:
+            await store.close()
+
+    return asyncio.run(read()) if path.exists() else []
+
+
 def entered(path: Path) -> list[tuple[str, int]]:
     """Return the attempts whose bodies were entered, in order."""
     lines = path.read_text().splitlines() if path.exists() else []
@@ -91,9 +108,9 @@ def entered(path: Path) -> list[tuple[str, int]]:
 
 
 class Life:
-    """One run, lived through by several processes."""
+    """One run, lived through by several processes; its log is folded if its graph is given."""
 
-    def __init__(self, zygote: Zygote, folder: Path, program: str, graph: Graph[Any, Any, Any, Any]) -> None:
+    def __init__(self, zygote: Zygote, folder: Path, program: str, graph: Graph[Any, Any, Any, Any] | None) -> None:
         self._zygote = zygote
         self._program = program
         self._graph = graph

@@ -6,9 +6,11 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import Any
 
+from constructs import GIVEN, some_construct
 from examples import EXAMPLES
 from examples.class_nodes import Trail, collatz
 from examples.waits import WAITING, WaitingExample
@@ -53,6 +55,8 @@ def find(name: str) -> Program:
     kind, _, seed = name.partition("/")
     if kind == "random":
         return random_program(int(seed))
+    if kind == "rich":
+        return random_program(int(seed), most=40, more=some_construct)
     for waiting in WAITING:
         if waiting.name == name:
             return waiting_program(waiting)
@@ -102,7 +106,9 @@ def poison() -> Graph[Any, Any, Any, Any]:
     return g.build()
 
 
-def poison_collected(**limits: Any) -> Graph[Any, Any, Any, Any]:
+def poison_collected(
+    die: Callable[[], Any] = lambda: os.kill(os.getpid(), signal.SIGKILL), **limits: Any
+) -> Graph[Any, Any, Any, Any]:
     """Return a graph like that in which the other arms, and a step after them, go on without the one that is given up."""
     g = GraphBuilder(name="poison collected", input_type=int, output_type=list[Any])
 
@@ -113,7 +119,7 @@ def poison_collected(**limits: Any) -> Graph[Any, Any, Any, Any]:
     @g.step(**limits)
     async def work(ctx: StepContext[None, None, int]) -> int:
         if ctx.inputs == 3:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         return ctx.inputs
 
     @g.step
@@ -139,14 +145,19 @@ POISONS: dict[str, Callable[[], Graph[Any, Any, Any, Any]]] = {
     "poison collected": poison_collected,
     "poison under a limit": lambda: poison_collected(max_concurrency=2),
     "poison that may kill once": lambda: poison_collected(max_crashes=1),
+    "poison that exits": lambda: poison_collected(lambda: os._exit(3)),
+    "poison that breaks memory": lambda: poison_collected(lambda: os.kill(os.getpid(), signal.SIGSEGV)),
+    "poison that aborts": lambda: poison_collected(os.abort),
 }
 
 
-def random_program(seed: int, *, most: int = 60) -> Program:
+def random_program(seed: int, *, most: int = 60, more: Any = None) -> Program:
     """Return a random graph of moderate size; a third of them have races, whose winners nobody can foretell."""
-    rng = Random(f"program {seed}")
+    rng, is_rich = Random(f"program {seed}"), more is not None
+    if is_rich:
+        more = partial(more, races=seed % 3 == 0)
     while True:
-        block = random_block(rng, rng.randrange(2, 5), races=seed % 3 == 0)
+        block = random_block(rng, rng.randrange(2, 5), races=seed % 3 == 0, more=more)
         races = has_race(block)
         if races != (seed % 3 == 0):
             continue
@@ -162,11 +173,12 @@ def random_program(seed: int, *, most: int = 60) -> Program:
         return given == result and (state.count, state.total) == (expected.count, expected.total)
 
     return Program(
-        lambda: build(block, seed=seed),
+        lambda: build(block, seed=seed, long_s=0.01),
         7,
         Tally,
         lambda given: given,
         is_right,
         2 * (expected.count or size(block)),
         block,
+        (lambda wait: GIVEN) if is_rich else None,
     )

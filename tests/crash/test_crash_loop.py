@@ -30,7 +30,15 @@ def test_a_step_that_kills_its_process_is_given_up_and_what_the_others_did_is_ke
 
 
 @pytest.mark.parametrize(
-    ("name", "most"), [("poison collected", 5), ("poison under a limit", 5), ("poison that may kill once", 3)]
+    ("name", "most"),
+    [
+        ("poison collected", 5),
+        ("poison under a limit", 5),
+        ("poison that may kill once", 3),
+        ("poison that exits", 5),
+        ("poison that breaks memory", 5),
+        ("poison that aborts", 5),
+    ],
 )
 def test_the_culprit_is_collected_as_a_failure_and_the_innocent_finish(
     zygote: Zygote, tmp_path: Path, name: str, most: int

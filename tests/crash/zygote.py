@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import crash.programs
+from crash.dramas import DRAMAS, Drama
 from perdure import Engine, MemoryStore, Router, SQLiteStore, Step
 from random_graphs import Tally
 
@@ -68,20 +69,32 @@ def watched(graph: Any, entries: str) -> Any:
 
 def _noting(call: Any, handle: int) -> Any:
     def noting(ctx: Any) -> Any:
-        os.write(handle, f"{ctx.task_id} {ctx.attempt}\n".encode())
+        if ctx.run_id == "run":  # and not one that came from it, whose tasks have the same ids
+            os.write(handle, f"{ctx.task_id} {ctx.attempt}\n".encode())
         return call(ctx)
 
     return noting
 
 
+async def perform(drama: Drama, request: dict[str, Any]) -> dict[str, Any]:
+    """Let a drama go on, and end."""
+    store = KillingStore(request["path"], request.get("kill"))
+    graph = watched(drama.build(request["waits"]), request["entries"])
+    async with Engine.open(store, [graph], recover=False) as engine:
+        result = await drama.play(engine, graph)
+    return {"result": repr(result), "is_right": result == drama.expected, "commits": store.count}
+
+
 async def run(request: dict[str, Any]) -> dict[str, Any]:
+    if request["program"] in DRAMAS:
+        return await perform(DRAMAS[request["program"]], request)
     program = crash.programs.find(request["program"])
     graph = watched(program.build(), request["entries"])
     state = program.state()
     store = KillingStore(request["path"], request.get("kill"))
     durability = request.get("durability", "sync")
     if program.answer is not None:
-        result = await answering(program, graph, store, durability)
+        result, state = await answering(program, graph, store, durability)
     elif program.is_stepped:
         given = {"inputs": program.inputs, "state": state, "store": store, "run_id": "run", "durability": durability}
         async with graph.iter(**given) as stepped:
@@ -101,14 +114,15 @@ async def run(request: dict[str, Any]) -> dict[str, Any]:
 async def answering(program: Any, graph: Any, store: Any, durability: Any) -> Any:
     """Run a program to its end, giving it all it waits for."""
     async with Engine.open(store, [graph], durability=durability) as engine:
-        handle = await engine.start(graph, inputs=program.inputs, run_id="run")
+        handle = await engine.start(graph, inputs=program.inputs, state=program.state(), run_id="run")
         while waiting := await handle.until_waiting():
             for wait in waiting:
                 if wait.kind == "human":
                     await handle.respond(wait.task_id, program.answer(wait), by="somebody")
                 elif wait.kind == "signal":
                     await handle.signal(wait.name, program.answer(wait))
-        return await handle.result()
+            await asyncio.sleep(0)
+        return await handle.result(), await handle.state()
 
 
 def child(request: dict[str, Any], answer: int) -> None:
@@ -123,11 +137,17 @@ def child(request: dict[str, Any], answer: int) -> None:
         os._exit(code)
 
 
+LONGEST_S = 60.0
+"""A child that takes longer has got stuck."""
+
+
 def answer_of(reading: int, pid: int, after_s: float | None) -> bytes:
     """Wait for what a child has to say; kill it when its time has come."""
-    if after_s is not None and not select.select([reading], [], [], after_s)[0]:
-        os.kill(pid, signal.SIGKILL)
     data = b""
+    if not select.select([reading], [], [], after_s if after_s is not None else LONGEST_S)[0]:
+        os.kill(pid, signal.SIGKILL)
+        if after_s is None:
+            data = b'{"error": "it does not come to an end"}'
     while part := os.read(reading, 1 << 16):
         data += part
     return data
@@ -154,7 +174,7 @@ def serve() -> None:
         data = answer_of(reading, pid, request.get("after_s"))
         os.close(reading)
         _, status = os.waitpid(pid, 0)
-        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        killed = (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL) or not data
         print(json.dumps({"killed": killed, **(json.loads(data) if data else {})}), flush=True)
 
 

@@ -26,7 +26,13 @@ class Crash(Exception):
 
 
 class SimulatedLoop(asyncio.AbstractEventLoop):
-    """Runs callbacks in order, and jumps ahead in time when there are none."""
+    """Runs callbacks in order, and jumps ahead in time when there are none.
+
+    Attributes:
+        steps: how many callbacks have run.
+        most_steps: how many may.
+        interruption: after how many something is to be done, and what, or None.
+    """
 
     def __init__(self, start: float = 1000.0) -> None:
         self._ready: deque[asyncio.Handle] = deque()
@@ -36,6 +42,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._running = False
         self.steps = 0
         self.most_steps = MOST_STEPS
+        self.interruption: tuple[int, Callable[[], Any]] | None = None
 
     # --- what asyncio asks of a loop ---
 
@@ -120,6 +127,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         if not self._ready:
             self._jump()
         handle = self._ready.popleft()
+        if self.interruption is not None and self.steps >= self.interruption[0]:
+            interrupt, self.interruption = self.interruption[1], None
+            interrupt()
         self.steps += 1
         assert self.steps < self.most_steps, "the run doesn't come to an end"
         if not handle._cancelled:

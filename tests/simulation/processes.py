@@ -7,6 +7,7 @@ from typing import Any
 
 from constructs import answering
 from perdure import Engine, Graph, MemoryStore
+from perdure.engine import recovery, snapshots
 from perdure.engine.owner import disappear
 from perdure.events import Durability
 from random_graphs import Tally
@@ -23,6 +24,7 @@ CRASHED = (
     "a crash in a recovery",
     "a crash after an answer that nobody had taken up",
     "a crash after the end",
+    "a crash with a snapshot at hand",
 )
 """Where a process may die."""
 
@@ -49,6 +51,8 @@ class Connection:
         self._process = store.process
         self.engine: Any = None
         self.watch = watch
+        if watch is not None:
+            watch.appending = 0
 
     def __getattr__(self, name: str) -> Any:
         if self._store.process != self._process:
@@ -56,9 +60,13 @@ class Connection:
         return getattr(self._store, name)
 
     async def append(self, append: Any) -> None:
+        if self.watch is None:
+            await self.__getattr__("append")(append)
+            return
+        self.watch.appending += 1
         await self.__getattr__("append")(append)
-        if self.watch is not None:
-            self.watch.compare(self.engine, append.run_id)
+        self.watch.appending -= 1
+        self.watch.compare(self.engine, append.run_id)
 
 
 class Simulation:
@@ -70,6 +78,7 @@ class Simulation:
         *,
         seen: Sometimes | None = None,
         durability: Durability = "sync",
+        has_snapshots: bool = False,
     ) -> None:
         self.store = Deadly()
         self.graph = graph
@@ -80,15 +89,20 @@ class Simulation:
         self.watch = Watch(self.store, {graph.name: watched(graph)}, self.seen)
         self._durability: Durability = durability
         self._lives = 0
+        self._has_snapshots = has_snapshots
 
     def process(self, crash_at: int | None = None) -> tuple[Any, int]:
         """Live one process; return the result and how many callbacks it took."""
         self._lives += 1
         random.seed(self._lives)  # the jitter of retries is drawn
         loop = self.loop = SimulatedLoop(self.now)
+        usual = snapshots.WORTHWHILE_BYTES, snapshots.WORTHWHILE_RATIO, recovery.SHORT
         try:
+            if self._has_snapshots:
+                snapshots.WORTHWHILE_BYTES, snapshots.WORTHWHILE_RATIO, recovery.SHORT = 500, 0, 0
             return loop.run(self._life(SimulatedClock(loop)), crash_at=crash_at), loop.steps
         finally:
+            snapshots.WORTHWHILE_BYTES, snapshots.WORTHWHILE_RATIO, recovery.SHORT = usual
             self.now = loop.time() + 1.0
 
     async def _life(self, clock: SimulatedClock) -> Any:
@@ -122,6 +136,7 @@ class Simulation:
         seen.note("a crash before there was a run", info is None)
         if info is None:
             return
+        seen.note("a crash with a snapshot at hand", "run" in self.store._snapshots)
         seen.note("a crash after the end", info.status == "COMPLETED")
         seen.note("a crash after an answer that nobody had taken up", self.store._inboxes.has_mail("run"))
         if self._durability != "sync":

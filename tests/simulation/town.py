@@ -106,15 +106,21 @@ class Street:
         errs = town.rng.random() < self.errs
         if errs and town.rng.random() < 0.5:
             raise OutcomeUnknown("the disk is away", location="town")
+        epoch = town.store._runs[append.run_id].epoch
         try:
             await self.__getattr__("append")(append)
+            if epoch != append.epoch:
+                town.watch.found.append(
+                    f"{append.run_id}: an append of epoch {append.epoch} was taken in epoch {epoch}"
+                )
         except Fenced:
             town.seen.note("a fenced append")
             raise
         if errs:
             town.seen.note("an append that raised and was durable")
             raise OutcomeUnknown("the answer was lost", location="town")
-        town.watch.compare(self._process.engine, append.run_id)
+        if town.store._logs[append.run_id][-1].epoch == append.epoch:  # else it was stopped, and others have gone on
+            town.watch.compare(self._process.engine, append.run_id)
 
 
 class Town:

@@ -60,6 +60,10 @@ def check_executors(graph: Graph[Any, Any, Any, Any], pools: Mapping[str, Pool])
             )
 
 
+GRACE_S = 5.0
+"""How long a body may take to end after it was cancelled, before it is left to itself."""
+
+
 class Bodies:
     """Calls the functions of one run's steps.
 
@@ -67,7 +71,14 @@ class Bodies:
         freed: called when there may be room again under a limit.
     """
 
-    def __init__(self, pools: Mapping[str, Pool], freed: Callable[[], None], observed: Observed | None = None) -> None:
+    def __init__(
+        self,
+        pools: Mapping[str, Pool],
+        freed: Callable[[], None],
+        left: Callable[[Task, int, BaseException], None],
+        observed: Observed | None = None,
+    ) -> None:
+        self._leave_to_itself = left
         self._observed = observed
         self._pools = pools
         self.freed = freed
@@ -107,14 +118,16 @@ class Bodies:
 
     async def _called_in_time(self, step: Called, task: Task, context: AttemptContext, timeout_s: float) -> Any:
         loop = asyncio.get_running_loop()
-        begun = False
+        patience: asyncio.TimerHandle | None = None
 
         def begin() -> None:
-            nonlocal begun
-            if not begun:
-                begun = True
+            nonlocal patience
+            if patience is None:
                 limit.reschedule(loop.time() + timeout_s)
+                late = partial(timed_out, task, context, timeout_s)
+                patience = loop.call_later(timeout_s + GRACE_S, lambda: self._leave_to_itself(task, attempt, late()))
 
+        attempt = context.attempt
         try:
             async with asyncio.timeout(None) as limit:
                 output = await self._called(step, task, context, begin)
@@ -122,6 +135,9 @@ class Bodies:
             if not limit.expired():
                 raise
             raise timed_out(task, context, timeout_s) from None
+        finally:
+            if patience is not None:
+                patience.cancel()
         if limit.expired():  # it has caught its cancellation and gone on
             raise timed_out(task, context, timeout_s)
         return output

@@ -360,6 +360,8 @@ class Engine(Verbs):
                 f"there is a run {info.run_id!r} already, {what}: use another run_id, or the same inputs to attach to it",
                 run_id=info.run_id,
             )
+        while starting.steps is None and (successor := await self.successor_of(info)):
+            info = await self.get(successor)  # whoever led the chain may have died between two of its runs
         if Status(info.status) not in OVER and starting.steps is None:
             self._worker.keep(info.run_id, graph, starting.deps, is_given=starting.is_given)
             await self._worker.claim_one(info, starting.deps)

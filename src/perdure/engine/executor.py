@@ -24,7 +24,7 @@ from typing import Any, cast
 import structlog
 
 from perdure.codec.codec import BlobMissing, Written
-from perdure.engine.bodies import Bodies
+from perdure.engine.bodies import GRACE_S, Bodies
 from perdure.engine.clock import Clock
 from perdure.engine.context import AttemptContext, current_attempt
 from perdure.engine.evaluate import Evaluated, Flows
@@ -49,9 +49,6 @@ from perdure.kernel.state.tree import freeze, thaw
 SLICE = 128
 SLICE_S = 0.002
 """How many bodies a runner runs, and for how long, before it lets the driver have its turn."""
-
-GRACE_S = 5.0
-"""How long a body may take to end after it was cancelled, before it is left to itself."""
 
 log = structlog.get_logger("perdure.engine")
 
@@ -105,7 +102,7 @@ class Executor:
         self._clock = clock
         self._monotonic = clock.monotonic
         self._observed = observed
-        self._bodies = Bodies(pools, self._room_again, observed)
+        self._bodies = Bodies(pools, self._room_again, self._leave_to_itself, observed)
         self._held: list[Task] = []
         self._wake = wake
         self._fetch = fetch
@@ -201,10 +198,8 @@ class Executor:
                 try:
                     await self._attempt(task, cell)
                 finally:
-                    del self._running[task.id]
                     cell[0] = None
-                    if task.node.limits:
-                        self._leave(task)
+                    self._leave(task, runner)
                 if runner.cancelling() or contextvars.copy_context() != clean:
                     if self._queue and not self._standby:
                         self._call_standby()
@@ -220,10 +215,13 @@ class Executor:
             self._idle.append(future)
             await future
 
-    def _leave(self, task: Task) -> None:
-        self._bodies.leave(task)
-        if self._held:
-            self._room_again()
+    def _leave(self, task: Task, runner: asyncio.Task[None]) -> None:
+        if self._running.get(task.id) is runner:  # and not that of a later attempt
+            del self._running[task.id]
+        if task.node.limits:
+            self._bodies.leave(task)
+            if self._held:
+                self._room_again()
 
     def _room_again(self) -> None:
         """Let bodies begin that found threads in their place which had been left to themselves."""
@@ -231,6 +229,12 @@ class Executor:
         self._held.clear()
         if self._queue and not self._standby:
             self._call_standby()
+
+    def _leave_to_itself(self, task: Task, attempt: int, error: BaseException) -> None:
+        """Settle an attempt whose body goes on though its time is up and it was told so; what it still gives is dropped."""
+        if not self._closed:
+            log.warning("a body ignores its cancellation and is left to itself", run=self.run.run_id, task=task.id)
+            self.report(self._failed(task, attempt, error))
 
     async def _attempt(self, task: Task, cell: list[AttemptContext | None]) -> None:
         """Run one body and report what comes of it."""
@@ -249,8 +253,8 @@ class Executor:
         except _Unread as unread:  # no fault of the step: the attempt leaves no trace
             result, self.broken = None, unread.error
             self._wake()
-        except (KeyboardInterrupt, SystemExit):
-            raise
+        except KeyboardInterrupt:
+            raise  # somebody at the terminal wants the process to end, not this step
         except BaseException as error:
             result = self._failed(task, attempt, error)
         finally:
@@ -278,7 +282,11 @@ class Executor:
         step = self._graph.nodes.get(task.node.id)
         retry = step.policies.retry if isinstance(step, Step | Router) else None
         drawn = random()  # noqa: S311 - it only spreads attempts
-        delay = retry.delay(task.failures + 1, error, drawn) if retry is not None else None
+        try:
+            delay = retry.delay(task.failures + 1, error, drawn) if retry is not None else None
+        except Exception as raised:  # by the step's own test of what is to be tried again
+            delay = None
+            error.add_note(f"perdure: it isn't tried again, since the test for that raised {type(raised).__name__}")
         return Failed(
             task.id, attempt, self._values.describe(error), error, int(delay * 1e6) if delay is not None else None
         )

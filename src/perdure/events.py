@@ -537,3 +537,5 @@ def decode_events(data: bytes) -> list[AnyEvent]:
             key = data[len(SEALED) :].split(b":", 2)[1].decode(errors="replace")
             raise EncryptionError.missing(key, "the log") from None
         raise
+    except (UnicodeDecodeError, RecursionError) as error:  # msgspec lets these through
+        raise msgspec.DecodeError(str(error)) from error

@@ -38,6 +38,9 @@ from perdure.testing.invariants import violations
 
 PATIENCE_S = 20
 
+FOLDED = ("half", "answered", "signalled")
+"""The runs that are folded from the beginning; of others what comes before a snapshot isn't read when they go on."""
+
 LOG = "(SELECT number FROM run WHERE run_id = '{run}')"
 
 
@@ -64,26 +67,24 @@ class Outcome:
         self.histories: dict[str, Any] = {}
 
 
-async def survey(path: Path) -> Outcome:
-    """Open a file, let all runs come to where they come, and look at them."""
+async def survey(path: Path, victim: str = "") -> Outcome:
+    """Open a file, let all runs come to where they come, and look at them; for the victim nobody waits long."""
     outcome = Outcome()
     async with Engine.open(path, GRAPHS, deps=enough) as engine:
-        await asyncio.gather(*[_see_to(engine, run_id, outcome) for run_id in (SOUND, *UNFINISHED, *FINISHED)])
+        runs = (SOUND, *UNFINISHED, *FINISHED)
+        patience = {run_id: 1.0 if run_id == victim else PATIENCE_S for run_id in runs}
+        await asyncio.gather(*[_see_to(engine, run_id, outcome, patience[run_id]) for run_id in runs])
     return outcome
 
 
-async def _see_to(engine: Engine, run_id: str, outcome: Outcome) -> None:
+async def _see_to(engine: Engine, run_id: str, outcome: Outcome, patience_s: float) -> None:
     handle = engine.attach(run_id)
     try:
-        async with asyncio.timeout(1.0 if run_id in ("waiting", "answered", "signalled") else PATIENCE_S):
-            while True:
-                for wait in await handle.until_waiting():
-                    if wait.kind == "human":
-                        await handle.respond(wait.task_id, "fine", by="ann")
-                if (await handle.info()).status != "WAITING":
-                    break
+        async with asyncio.timeout(patience_s):
+            while await _answered(engine, run_id):
                 await asyncio.sleep(0.01)
-            outcome.results[run_id] = await handle.result()
+            if (await handle.info()).status != "WAITING":
+                outcome.results[run_id] = await handle.result()
     except TimeoutError:
         pass
     except PerdureError as error:
@@ -95,6 +96,16 @@ async def _see_to(engine: Engine, run_id: str, outcome: Outcome) -> None:
         outcome.histories[run_id] = await engine.history(run_id)
     except PerdureError as error:
         outcome.histories[run_id] = error
+
+
+async def _answered(engine: Engine, run_id: str) -> bool:
+    """Answer what a run asks for; say whether it may ask for more, or has still to take up what came in."""
+    for wait in await engine.attach(run_id).until_waiting():
+        if wait.kind == "human":
+            await engine.respond(run_id, wait.task_id, "fine", by="ann")
+            return True
+    has_mail = bool(await engine._store.inbox(run_id))
+    return (await engine.get(run_id)).status == "WAITING" and has_mail
 
 
 def damaged(specimen: Path, tmp_path: Path, damage: Callable[[sqlite3.Connection], Any]) -> Path:
@@ -160,7 +171,7 @@ def test_a_log_that_was_changed_stops_its_run_with_the_place_and_no_other(
 @pytest.mark.parametrize(
     "column",
     ["data = x'00'", "data = substr(data, 1, length(data) - 1)", "hash = zeroblob(16)", "head = zeroblob(16)", "seq = seq - 1", "format = 99",
-     "fingerprint = 'another'", "seq = 9999"],
+     "fingerprint = 'another'", "fingerprint = CAST(x'ff' AS TEXT)", "seq = 9999"],
 )  # fmt: skip
 def test_a_damaged_snapshot_is_dropped_and_the_log_folded(specimen: Path, tmp_path: Path, column: str) -> None:
     path = damaged(specimen, tmp_path, lambda connection: connection.execute(f"UPDATE snapshot SET {column}"))
@@ -306,6 +317,8 @@ class Damage:
 
     def _changed(self, value: Any) -> Any:
         chance = self.chance
+        if value is None:
+            return None
         if isinstance(value, int):
             return chance.choice([0, 1, -1, value + 1, value - 1, 2**62, -(2**62)])
         if isinstance(value, str) and value[:1] in ("[", "{"):
@@ -321,7 +334,7 @@ def damage_at_random(specimen: Path, folder: Path, seed: int, met: Counter[str])
     place.mkdir()
     try:
         path = damaged(specimen, place, damage)
-        outcome = asyncio.run(asyncio.wait_for(survey(path), PATIENCE_S * 2))
+        outcome = asyncio.run(asyncio.wait_for(survey(path, damage.run_id), PATIENCE_S * 3))
         came_through(outcome, damage.run_id)
         _check_victim(damage, outcome, met)
     except BaseException as error:
@@ -339,7 +352,7 @@ def _check_victim(damage: Damage, outcome: Outcome, met: Counter[str]) -> None:
         is_noticed = isinstance(outcome.histories[run_id], StoreCorrupt)
         met["changes of a log that were noticed"] += is_noticed
         met["changes of a log that changed nothing"] += not is_noticed
-        if is_noticed and run_id in UNFINISHED and run_id != "waiting":
+        if is_noticed and run_id in FOLDED:
             assert status == "STALLED"
     if table == "snapshot":
         assert outcome.results.get(run_id) == RESULTS.get(run_id)
@@ -365,9 +378,9 @@ def test_whatever_is_changed_the_other_runs_go_on(specimen: Path, tmp_path: Path
 def test_campaign_whatever_is_changed_the_other_runs_go_on(specimen: Path, folder: Path) -> None:
     met: Counter[str] = Counter()
     began = time.perf_counter()
-    for seed in range(1000, 2500):
+    for seed in range(1000, 1600):
         damage_at_random(specimen, folder, seed, met)
-    print(f"\n1500 changes in {time.perf_counter() - began:.0f} s")
+    print(f"\n600 changes in {time.perf_counter() - began:.0f} s")
     print("   " + ", ".join(f"{name}: {count}" for name, count in sorted(met.items())), flush=True)
     for name in (
         "runs that were set aside",

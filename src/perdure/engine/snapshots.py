@@ -14,7 +14,7 @@ import msgspec
 from perdure.engine.journal import Journal, Position
 from perdure.engine.logging import get_logger
 from perdure.engine.values import CodedValues
-from perdure.errors import CodecError, StoreError
+from perdure.errors import CodecError, StoreCorrupt, StoreError
 from perdure.kernel.run import Run
 from perdure.kernel.snapshot import FORMAT, can_dump, dump, load
 from perdure.kernel.status import OVER, Status
@@ -84,7 +84,12 @@ async def restored(store: Store, info: RunInfo, run: Run, *, upto: int | None = 
         run: a run with nothing applied.
         upto: the event that is to be looked at, if the run isn't to be driven on; a snapshot of later is left alone then.
     """
-    snapshot = await store.snapshot(info.run_id)
+    try:
+        snapshot = await store.snapshot(info.run_id)
+    except StoreCorrupt as error:
+        get_logger("perdure.engine").warning("a snapshot can't be read", run=info.run_id, error=str(error))
+        await store.drop_snapshot(info.run_id)
+        return None
     if snapshot is None or (upto is not None and snapshot.seq > upto):
         return None
     ts = await _time_of(store, info, run, snapshot)

@@ -203,6 +203,14 @@ class StoreFull(StoreError):
     remedy = "Nothing that was acknowledged is lost; free some space and resume the run"
 
 
+class StoreFaulty(StoreError):
+    """The disk failed to read or write."""
+
+    remedy = (
+        "Nothing that was acknowledged is lost; see what the system says of the disk, and resume the run when it works again"
+    )
+
+
 class StoreLocked(StoreError):
     """Another process held the file locked for longer than the deadline."""
 
@@ -247,3 +255,5 @@ class Fenced(StoreError):
 
 class OutcomeUnknown(StoreError):
     """A commit raised, and it couldn't be found out whether it happened; nothing that depends on it was released."""
+
+    remedy = "See what the system says of the disk; then resume the run: it goes on from what the file holds, with it or without"

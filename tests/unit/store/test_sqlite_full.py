@@ -83,7 +83,7 @@ asyncio.run(main(*sys.argv[1:]))
 def test_a_write_that_the_system_refuses_loses_nothing(tmp_path):
     """Here the -wal file may not grow any more, so it is COMMIT that fails."""
     done = python(WRITE_UNTIL_REFUSED, tmp_path / "runs.db", "limit")
-    assert done.stdout.split() == ["StoreError"] * 3 + ["whole"], done.stdout + done.stderr
+    assert done.stdout.split() == ["StoreFaulty"] * 3 + ["whole"], done.stdout + done.stderr
 
 
 def test_a_full_disk_loses_nothing(tmp_path):

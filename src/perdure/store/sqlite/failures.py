@@ -7,6 +7,7 @@ import sqlite3
 from perdure.errors import (
     StoreCorrupt,
     StoreError,
+    StoreFaulty,
     StoreForeign,
     StoreFull,
     StoreLocked,
@@ -15,6 +16,7 @@ from perdure.errors import (
 
 _BY_CODE: dict[int, type[StoreError]] = {
     sqlite3.SQLITE_FULL: StoreFull,
+    sqlite3.SQLITE_IOERR: StoreFaulty,
     sqlite3.SQLITE_BUSY: StoreLocked,
     sqlite3.SQLITE_LOCKED: StoreLocked,
     sqlite3.SQLITE_READONLY: StoreReadOnly,

@@ -206,9 +206,7 @@ class StoreFull(StoreError):
 class StoreFaulty(StoreError):
     """The disk failed to read or write."""
 
-    remedy = (
-        "Nothing that was acknowledged is lost; see what the system says of the disk, and resume the run when it works again"
-    )
+    remedy = "Nothing that was acknowledged is lost; see what the system says of the disk, and resume the run when it works again"
 
 
 class StoreLocked(StoreError):

@@ -202,7 +202,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_failing_disk_loses_nothing_and_leaves_nobody_waiting(tmp_path: Path, kind: str) -> None:
     met: Counter[str] = Counter()
-    for case in cases(kind, tmp_path, met, every=37, most=120):
+    for case in cases(kind, tmp_path, met, every=83, most=170):
         case.run()
     assert met["cases"] > 0
 

@@ -155,7 +155,13 @@ def test_campaign_nothing_acknowledged_is_lost_with_the_power(folder: Path) -> N
     print()
     total: Counter[str] = Counter()
     for number, (durability, settings, loops) in enumerate(
-        [("sync", SMALL_LOG, 2), ("sync", (), 2), ("async", SMALL_LOG, 3), ("exit", SMALL_LOG, 3), ("sync", SMALL_LOG, 4)]
+        [
+            ("sync", SMALL_LOG, 2),
+            ("sync", (), 2),
+            ("async", SMALL_LOG, 3),
+            ("exit", SMALL_LOG, 3),
+            ("sync", SMALL_LOG, 4),
+        ]
     ):
         began = time.perf_counter()
         recording = Recording(folder, settings=settings, durability=durability, loops=loops)
@@ -194,7 +200,9 @@ def test_campaign_without_an_fsync_for_each_commit_what_is_left_is_a_prefix(fold
         (folder / "traced.db").unlink()
         _show(f"NORMAL, {durability}", recording, survey, began)
         total += survey.met
-    _check_met(total, "acknowledged commits lost", "writes torn in the write-ahead log", "checkpoints that were cut short")
+    _check_met(
+        total, "acknowledged commits lost", "writes torn in the write-ahead log", "checkpoints that were cut short"
+    )
 
 
 def _show(what: str, recording: Recording, survey: Survey, began: float) -> None:

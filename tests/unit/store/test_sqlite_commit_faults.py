@@ -212,7 +212,9 @@ def test_a_commit_is_found_though_others_have_come_after_it(path, faults):
     run(main())
 
 
-@pytest.mark.parametrize(("code", "kind"), [(sqlite3.SQLITE_FULL, StoreFull), (sqlite3.SQLITE_IOERR_WRITE, StoreFaulty)])
+@pytest.mark.parametrize(
+    ("code", "kind"), [(sqlite3.SQLITE_FULL, StoreFull), (sqlite3.SQLITE_IOERR_WRITE, StoreFaulty)]
+)
 def test_a_commit_that_goes_on_failing_did_not_happen(path, faults, code, kind):
     """The file says so; the store can be used again afterwards."""
 

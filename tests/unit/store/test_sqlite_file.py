@@ -3,13 +3,15 @@
 import os
 import sqlite3
 import stat
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlite_stores import opened, python, query, run
 
-from perdure.errors import StoreForeign, StoreReadOnly, StoreTooNew, StoreUnsupported
+from perdure.errors import StoreError, StoreForeign, StoreReadOnly, StoreTooNew, StoreUnsupported
+from perdure.store.sqlite import connection as connections
 from perdure.store.sqlite import file
 from perdure.store.sqlite.schema import APPLICATION_ID
 from perdure.testing.store_laws.writing import create, known
@@ -18,6 +20,20 @@ from perdure.testing.store_laws.writing import create, known
 async def open_and_close(path: Path, **options) -> None:
     async with opened(path, **options):
         pass
+
+
+def test_a_file_that_cannot_be_opened_leaves_no_thread_behind(tmp_path, monkeypatch):
+    """One would still speak to the event loop when that is closed."""
+
+    def refuse(*where, **how):
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(connections, "FunctionConnection", refuse)
+    for _ in range(20):
+        before = set(threading.enumerate())
+        with pytest.raises(StoreError, match="unable to open"):
+            run(open_and_close(tmp_path / "runs.db"))
+        assert {thread.name for thread in set(threading.enumerate()) - before} <= {"perdure-exit"}
 
 
 def mode(path: Path) -> int:

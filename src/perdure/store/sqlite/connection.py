@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from perdure.store.sqlite import leaving
-from perdure.store.sqlite.failures import SQLITE_ERRORS, translated, unreadable
+from perdure.store.sqlite.failures import SQLITE_ERRORS, unreadable
 
 T = TypeVar("T")
 
@@ -35,6 +35,30 @@ class FunctionConnection(sqlite3.Connection):
         return None
 
 
+class _Unopened:
+    """Stands for a connection that couldn't be made, and raises the reason where it is used.
+
+    aiosqlite stops the thread of a connection that it could make when that is closed, and waits for it; that of another
+    one it leaves to itself, to speak to an event loop that may be closed by then.
+    """
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        self._error = error
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
+        raise self._error
+
+    def close(self) -> None:
+        pass
+
+
+def _connected(*where: Any, **how: Any) -> FunctionConnection | _Unopened:
+    try:
+        return FunctionConnection(*where, **how)
+    except sqlite3.Error as error:
+        return _Unopened(error)
+
+
 async def call(connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection], T]) -> T:
     """Run a function with the raw connection, in the connection's thread.
 
@@ -51,12 +75,9 @@ async def open_connection(path: Path, set_up: Callable[[sqlite3.Connection], Non
     Raises:
         StoreError: the file can't be used; the class says why.
     """
-    try:
-        connection = await aiosqlite.connect(
-            path, factory=FunctionConnection, isolation_level=None, timeout=0, cached_statements=64
-        )
-    except sqlite3.Error as error:
-        raise translated(error, str(path)) from error
+    connection = await aiosqlite.connect(
+        path, factory=_connected, isolation_level=None, timeout=0, cached_statements=64
+    )
     try:
         leaving.opened(connection, await call(connection, lambda _: threading.current_thread()))
         await call(connection, set_up)

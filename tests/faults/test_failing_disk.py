@@ -22,7 +22,7 @@ import pytest
 
 from faults.disk import Disk, Fault, Note, on
 from faults.images import Platter, write_image
-from faults.witness import Logs, Witness, read_logs, see_through, started
+from faults.witness import Logs, Witness, acknowledge, read_logs, see_through, started
 from faults.workload import Told, Workload
 from perdure import OutcomeUnknown, SQLiteStore, StoreError
 from perdure.engine.history import read_history
@@ -90,7 +90,7 @@ class Case:
 
     def _take(self, what: tuple[str, str, Any]) -> None:
         self.disk.note(what)
-        _acknowledge(what, self.told, self.acknowledged)
+        acknowledge(what, self.told, self.acknowledged)
 
     async def _live(self, path: Path) -> None:
         store = Witness(path, self._take, lock_timeout_s=0.05)
@@ -154,7 +154,7 @@ class Case:
             if isinstance(done, Note):
                 if done.what[0] == "error":
                     break
-                _acknowledge(done.what, told, acknowledged)
+                acknowledge(done.what, told, acknowledged)
             else:
                 platter.take(done)
         path = write_image(platter.image("as it was", Random(0), Counter()), self.folder / "dead")
@@ -168,13 +168,6 @@ class Case:
             self.met["commits that raised and are there"] += 1
             self.met["commits of unknown outcome that are there"] += unknown
         await see_through(self.workload, path, told, acknowledged)
-
-
-def _acknowledge(what: tuple[str, str, Any], told: Told, acknowledged: Logs) -> None:
-    kind, run_id, value = what
-    told.take(what)
-    if kind == "rows":
-        acknowledged.setdefault(run_id, []).extend(value)
 
 
 def cases(kind: str, folder: Path, met: Counter[str], *, every: int = 1, most: int | None = None) -> Iterator[Case]:
@@ -202,7 +195,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_failing_disk_loses_nothing_and_leaves_nobody_waiting(tmp_path: Path, kind: str) -> None:
     met: Counter[str] = Counter()
-    for case in cases(kind, tmp_path, met, every=83, most=170):
+    for case in cases(kind, tmp_path, met, every=163, most=170):
         case.run()
     assert met["cases"] > 0
 

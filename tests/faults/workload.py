@@ -7,12 +7,13 @@ would wait for ever.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from perdure import Engine, Graph, GraphBuilder, Retry, RunHandle, StepContext, reduce_sum
+from perdure import AnswerRefused, Engine, Graph, GraphBuilder, Retry, RunHandle, StepContext, reduce_sum
 
 WIDTH, ROUNDS = 6, 3
 
@@ -25,11 +26,13 @@ class Ledger:
     total: int = 0
 
 
-Entered = Callable[[str, str, int], None]
+Entered = Callable[[str, str, int], Awaitable[Any] | None]
 
 
-def entering(ctx: StepContext[Any, Entered, Any]) -> None:
-    ctx.deps(ctx.run_id, ctx.task_id, ctx.attempt)
+async def entering(ctx: StepContext[Any, Entered, Any]) -> None:
+    held = ctx.deps(ctx.run_id, ctx.task_id, ctx.attempt)
+    if held is not None:
+        await held
 
 
 def mapping(width: int = WIDTH) -> Graph[Any, Any, Any, Any]:
@@ -37,12 +40,12 @@ def mapping(width: int = WIDTH) -> Graph[Any, Any, Any, Any]:
 
     @g.step
     async def split(ctx: StepContext[Ledger, Any, int]) -> list[int]:
-        entering(ctx)
+        await entering(ctx)
         return list(range(ctx.inputs))
 
     @g.step
     async def work(ctx: StepContext[Ledger, Any, int]) -> int:
-        entering(ctx)
+        await entering(ctx)
         await asyncio.sleep(0)
         ctx.state.total += ctx.inputs
         ctx.state.notes.append(f"item {ctx.inputs}")
@@ -50,7 +53,7 @@ def mapping(width: int = WIDTH) -> Graph[Any, Any, Any, Any]:
 
     @g.step
     async def close(ctx: StepContext[Ledger, Any, int]) -> int:
-        entering(ctx)
+        await entering(ctx)
         return ctx.inputs + ctx.state.total
 
     total = g.join(reduce_sum, initial=0)
@@ -70,22 +73,22 @@ def looping(rounds: int = ROUNDS) -> Graph[Any, Any, Any, Any]:
 
     @g.step
     async def grow(ctx: StepContext[None, Any, int]) -> tuple[int, str]:
-        entering(ctx)
+        await entering(ctx)
         return ctx.inputs + 1, "x" * 9_000
 
     @g.step
     async def shrink(ctx: StepContext[None, Any, tuple[int, str]]) -> int:
-        entering(ctx)
+        await entering(ctx)
         return ctx.inputs[0]
 
     @g.step
     async def swell(ctx: StepContext[None, Any, int]) -> str:
-        entering(ctx)
+        await entering(ctx)
         return f"{ctx.inputs}" * 300_000
 
     @g.step
     async def measure(ctx: StepContext[None, Any, str]) -> int:
-        entering(ctx)
+        await entering(ctx)
         return len(ctx.inputs)
 
     g.add(
@@ -109,7 +112,7 @@ def asking() -> Graph[Any, Any, Any, Any]:
 
     @g.step
     async def report(ctx: StepContext[None, Any, str]) -> str:
-        entering(ctx)
+        await entering(ctx)
         return f"{ctx.inputs}!"
 
     g.add(
@@ -127,7 +130,7 @@ def retrying() -> Graph[Any, Any, Any, Any]:
 
     @g.step(retry=patience)
     async def stumble(ctx: StepContext[None, Any, int]) -> int:
-        entering(ctx)
+        await entering(ctx)
         if ctx.attempt == 1:
             raise ConnectionError("not yet")
         return ctx.inputs + 1
@@ -209,14 +212,16 @@ class Workload:
     async def _answer(self, handle: RunHandle[Any], told: Told) -> None:
         run_id = handle.run_id
         if run_id not in told.signals and not await _is_over(handle):
-            await handle.signal("paid", 5, by="shop")
-            self.note(("signal", run_id, None))
+            with suppress(AnswerRefused):  # it came through before, and the run is over by now
+                await handle.signal("paid", 5, by="shop")
+                self.note(("signal", run_id, None))
         while run_id not in told.answers:
             for wait in await handle.until_waiting():
                 if wait.kind == "human":
-                    await handle.respond(wait.task_id, "fine", by="ann")
-                    self.note(("answer", run_id, None))
-                    return
+                    with suppress(AnswerRefused):
+                        await handle.respond(wait.task_id, "fine", by="ann")
+                        self.note(("answer", run_id, None))
+                        return
             if await _is_over(handle):
                 return
             await asyncio.sleep(0)

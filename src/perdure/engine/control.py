@@ -100,7 +100,8 @@ class Control:
         """Cancel a run that was paused just when somebody asked for its end, so that nobody drives it who would see that."""
         for entry in await self._store.inbox(run_id):
             if entry.kind == "cancel":
-                await self._stop_idle(run_id, RunCancelled(entry.by, request_in(entry).reason, entry.number))
+                reason = request_in(entry, run_id, self._store.location).reason
+                await self._stop_idle(run_id, RunCancelled(entry.by, reason, entry.number))
                 return
 
     # --- what starts a run again ---

@@ -179,7 +179,7 @@ class Driver:
                 self._act(self.first)
                 self.first = None  # it holds all the inputs; what is left of them is in the run
                 await self._offer()
-            while self.run.status is Status.RUNNING and not self._stopping:
+            while self._goes_on():
                 if self.run.successor is not None:
                     await self._continue(self.run.successor)
                 elif self.steps is not None and await self.steps.take_word(
@@ -205,6 +205,11 @@ class Driver:
                     await self._snapshots.close(self.run)
             if self.steps is not None:
                 self.steps.over()
+
+    def _goes_on(self) -> bool:
+        if self._executor.broken is not None:
+            raise self._executor.broken
+        return self.run.status is Status.RUNNING and not self._stopping
 
     async def _continue(self, continued: RunContinued) -> None:
         """See to it that the run is there that this one goes on as, and end this one."""
@@ -262,7 +267,7 @@ class Driver:
             if entry.number in self._taken_up:
                 continue
             if entry.kind in ("pause", "cancel"):
-                self._requests.append(request_in(entry))
+                self._requests.append(request_in(entry, self.run.run_id, self._durable.store.location))
             else:
                 task = entry.key if entry.kind == "answer" else ""
                 self._deliveries.append(Delivery(entry.number, task, entry.key, entry.value, entry.by))

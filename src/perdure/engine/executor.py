@@ -32,7 +32,7 @@ from perdure.engine.observing import Observed
 from perdure.engine.streams import Stream
 from perdure.engine.values import Values
 from perdure.engine.waiting import parked
-from perdure.errors import GraphRuntimeError
+from perdure.errors import GraphRuntimeError, StoreError
 from perdure.graph.continuation import ContinuedAsNew, successor_id
 from perdure.graph.graph import Graph
 from perdure.graph.plan import NodeKind
@@ -61,6 +61,14 @@ _NOTHING_DECIDED = Evaluated()
 
 def _nobody_waits() -> None:
     """Take the report of a body that outlives its run."""
+
+
+class _NotFetched(Exception):
+    """The inputs of a task couldn't be read from the store."""
+
+    def __init__(self, error: StoreError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 async def _nothing_is_fetched(digest: str) -> None:
@@ -109,6 +117,7 @@ class Executor:
         self._streams: dict[str, Stream] = {}
         self._standby = False
         self._closed = False
+        self.broken: StoreError | None = None
 
     # --- for the driver ---
 
@@ -235,6 +244,9 @@ class Executor:
                 result = self._failed(task, attempt, error)
         except ContinuedAsNew as continued:
             result = self._continued(task, attempt, continued)
+        except _NotFetched as lost:  # no fault of the step: the attempt leaves no trace
+            result, self.broken = None, lost.error
+            self._wake()
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -278,7 +290,10 @@ class Executor:
         try:
             inputs = values.load(task.value)
         except BlobMissing as missing:
-            await self._fetch(missing.digest)
+            try:
+                await self._fetch(missing.digest)
+            except StoreError as error:
+                raise _NotFetched(error) from error
             inputs = values.load(task.value)
         transaction = Transaction(self.run.state_of(task.scope, node))
         offset = 0

@@ -16,6 +16,7 @@ from perdure.events import AnyEvent, JoinClosed, NodeCompleted, ReducerUpdated, 
 from perdure.graph.plan import Plan
 from perdure.kernel.apply import apply, check_complete
 from perdure.kernel.run import Run
+from perdure.kernel.status import FINAL
 from perdure.store.chain import chain_start, verify_row
 from perdure.store.port import Row, RunInfo, Store
 
@@ -55,6 +56,18 @@ async def rebuild(store: Store, info: RunInfo, run: Run, blobs: Blobs) -> Positi
     return position
 
 
+def check_goes_on(run: Run, info: RunInfo, location: str) -> None:
+    """Check that a run that was claimed isn't over for good.
+
+    Raises:
+        StoreCorrupt: it is.
+    """
+    if run.status in FINAL:
+        raise StoreCorrupt(
+            f"run {info.run_id!r} is {info.status} by its row, and {run.status} by its log", location=location
+        )
+
+
 async def position_of(store: Store, info: RunInfo) -> Position:
     """Return where the log of a run stands, to append to it without folding it.
 
@@ -82,6 +95,11 @@ def read_row(row: Row, position: Position, run_id: str, location: str) -> list[A
             f"run {run_id!r}, events {row.first} to {row.first + row.count - 1}: {error}. They may have been written by a "
             "newer version of perdure"
         ) from error
+    if len(events) != row.count:
+        raise StoreCorrupt(
+            f"run {run_id!r}, events {row.first} to {row.first + row.count - 1}: {len(events)} events are stored there",
+            location=location,
+        )
     position.seq += row.count
     position.head = row.hash
     position.ts = row.ts

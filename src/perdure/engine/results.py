@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from perdure.codec.codec import BlobMissing
+from perdure.engine.journal import Position
+from perdure.engine.recovery import read_row
 from perdure.engine.values import CodedValues
 from perdure.errors import RunFailed as RunFailedError
 from perdure.errors import StoreCorrupt
@@ -19,11 +21,11 @@ from perdure.events import (
     RunStarted,
     SignalReceived,
     Value,
-    decode_events,
 )
 from perdure.kernel.run import Ref
 from perdure.kernel.status import Status
-from perdure.store.port import RunInfo, Store
+from perdure.store.chain import chain_start
+from perdure.store.port import Row, RunInfo, Store
 
 
 async def recorded_outputs(store: Store, info: RunInfo, values: CodedValues) -> list[Any]:
@@ -76,7 +78,14 @@ async def recorded_failure(store: Store, info: RunInfo) -> RunFailedError:
 
 
 async def _event_at(store: Store, info: RunInfo, seq: int) -> AnyEvent:
+    row = await _row_with(store, info, seq)
+    first = row.first
+    head = chain_start(info.run_id, info.graph) if first == 1 else (await _row_with(store, info, first - 1)).hash
+    return read_row(row, Position(first - 1, head, row.ts), info.run_id, store.location)[seq - first]
+
+
+async def _row_with(store: Store, info: RunInfo, seq: int) -> Row:
     rows = await store.read(info.run_id, seq - 1, 1)
-    if not rows or rows[0].first > seq:
+    if not rows or not rows[0].first <= seq < rows[0].first + rows[0].count:
         raise StoreCorrupt(f"run {info.run_id!r}: event {seq} is missing", location=store.location)
-    return decode_events(rows[0].events)[seq - rows[0].first]
+    return rows[0]

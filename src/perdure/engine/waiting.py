@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from perdure.engine.context import AttemptContext
-from perdure.errors import GraphRuntimeError, GraphSetupError
+from perdure.errors import GraphRuntimeError, GraphSetupError, StoreCorrupt
 from perdure.events import (
     Answered,
     AnyEvent,
@@ -107,9 +107,19 @@ def waiting_of(wait: Wait) -> Waiting:
     )
 
 
-def request_in(entry: Entry) -> Request:
-    """Return what somebody wants of a run, from its inbox."""
-    details = msgspec.json.decode(entry.value, type=RequestDetails)
+def request_in(entry: Entry, run_id: str, location: str) -> Request:
+    """Return what somebody wants of a run, from its inbox.
+
+    Raises:
+        StoreCorrupt: it isn't what was put in.
+    """
+    try:
+        details = msgspec.json.decode(entry.value, type=RequestDetails)
+    except msgspec.DecodeError as error:
+        raise StoreCorrupt(
+            f"run {run_id!r}: entry {entry.number} of its inbox, to {entry.kind} it, isn't what is ever put in ({error})",
+            location=location,
+        ) from error
     verb: Literal["pause", "cancel"] = "cancel" if entry.kind == "cancel" else "pause"
     return Request(entry.number, verb, entry.by, details.reason, details.now)
 

@@ -103,8 +103,10 @@ class Watch:
             try:
                 await self._look()
             except StoreError as error:
+                self._version = None  # what has changed is still to be looked at
                 log.warning("the store can't be watched", error=str(error))
             except Exception:  # else nothing would ever be woken again
+                self._version = None
                 log.exception("the store can't be watched")
 
     def _interval_s(self) -> float:

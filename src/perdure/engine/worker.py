@@ -26,7 +26,7 @@ from perdure.engine.observing import Observing
 from perdure.engine.orphans import expire_dead, recover_stalled
 from perdure.engine.owner import appear, disappear, is_provably_dead
 from perdure.engine.publish import OnEvent, Publisher
-from perdure.engine.recovery import rebuild
+from perdure.engine.recovery import check_goes_on, rebuild
 from perdure.engine.registered import Registered, new_run, registered
 from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
@@ -252,8 +252,10 @@ class Worker:
         run, status = driven.driver.run, driven.driver.run.status
         if status is Status.COMPLETED and run.successor is not None:
             await self._follow(run.successor.successor, kept)
-        if status is Status.RUNNING and driven.error is None:
-            with suppress(StoreError):
+        with suppress(StoreError):
+            if isinstance(driven.error, StoreCorrupt):
+                await asyncio.shield(self._set_aside(run.run_id, driven.lease.epoch, run.plan.name, str(driven.error)))
+            elif status is Status.RUNNING and driven.error is None:
                 await asyncio.shield(self.store.release([driven.lease]))
         if status is Status.PAUSED and self.when_paused is not None:
             with suppress(StoreError):
@@ -406,20 +408,24 @@ class Worker:
             if not self.leases.holds(info.run_id, info.epoch):
                 return False  # lost while those claimed with it were rebuilt
             run, journal = await self.rebuilt(mine, info, values)
+            check_goes_on(run, info, self.store.location)
             if not self.leases.holds(info.run_id, info.epoch):
                 return False
         except Exception as error:
             if isinstance(error, StoreError) and not isinstance(error, StoreCorrupt):
                 raise
             reason = str(error) if isinstance(error, PerdureError) else f"{type(error).__name__}: {error}"
-            self._log.error("the run is stalled", run=info.run_id, graph=info.graph, reason=reason)
-            await self.store.park(info.run_id, info.epoch, Status.STALLED.value, reason)
+            await self._set_aside(info.run_id, info.epoch, info.graph, reason)
             return False
         deps = self.deps_of(mine.graph, given)
         self._log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
         is_given = run.run_id in self.known
         self.drive(run, mine, values, journal, deps, None, is_given=is_given, segment=segment, steps=steps)
         return True
+
+    async def _set_aside(self, run_id: str, epoch: int, graph: str, reason: str) -> None:
+        self._log.error("the run is stalled", run=run_id, graph=graph, reason=reason)
+        await self.store.park(run_id, epoch, Status.STALLED.value, reason)
 
     async def part(self, run_id: str) -> None:
         """Wait until an earlier driver of a run has left it, whose lease somebody has been given in the meantime."""

@@ -164,24 +164,66 @@ def test_a_blob_that_was_changed_is_noticed(tmp_path):
     [
         "UPDATE run SET owner = '{'",
         "UPDATE run SET owner = '{}'",
-        "UPDATE run SET graph = CAST(x'ff' AS TEXT)",
+        "UPDATE run SET owner = CAST(x'ff' AS TEXT)",
+        "UPDATE run SET tags = '['",
+        "UPDATE run SET tags = CAST(x'7b80' AS TEXT)",
+        "UPDATE run SET error = CAST(x'ff' AS TEXT)",
+        "UPDATE run SET status = 'DREAMING'",
     ],
 )
-def test_a_row_that_is_never_written_so_is_noticed(tmp_path, damage):
+def test_a_run_whose_row_cannot_be_read_is_stalled_and_the_others_are_not(tmp_path, damage):
+    path = tmp_path / "runs.db"
+    due = {"graphs": ("graph",), "now": 9, "until": 10, "limit": 5}
+
+    async def main():
+        async with opened(path) as store:
+            log = await create(store, driven_until=5)
+            await create(store, "other", driven_until=5)
+            query(path, f"{damage} WHERE run_id = 'run'")
+            infos = [known(store), store.create(log.creation()), store.claim(owner(), **due, run_id="run", anyway=True)]
+            one, (there, is_new), none = [await info for info in infos]
+            for info in (one, there, *[each for each in await store.list() if each.run_id == "run"]):
+                assert (info.status, info.owner) == ("STALLED", None)
+                assert "the row of the run isn't what is ever written" in info.error
+            assert (is_new, none) == (False, [])
+            assert {info.run_id for info in await store.list()} == {"run", "other"}
+            assert {info.run_id for info in await store.orphans(0)} >= {"other"}
+            assert await store.mail(owner()) == []
+            assert [info.run_id for info in await store.claim(owner(), **due)] == ["other"]
+            assert query(path, "SELECT status, owner FROM run WHERE run_id = 'run'") == [("STALLED", None)]
+            assert query(path, "SELECT error FROM run WHERE run_id = 'run'") == [(one.error,)]
+            assert await stored(store) == log.rows, "its log is there, to be looked at"
+
+    run(main())
+
+
+def test_a_run_whose_id_is_no_text_any_more_is_set_aside(tmp_path):
     path = tmp_path / "runs.db"
 
     async def main():
         async with opened(path) as store:
-            await create(store, driven_until=5)
-            query(path, damage)
-            for call in (store.list(), known(store), store.orphans(0)):
-                with pytest.raises(StoreCorrupt):
-                    await call
-            claim = {"now": 9, "until": 10, "limit": 1, "run_id": "run"}
-            with pytest.raises(StoreCorrupt):
-                await store.claim(owner(), graphs=(), **claim)
-            with pytest.raises(StoreCorrupt):
-                await store.create((await create(store, "other")).creation().__replace__(run_id="run"))
+            await create(store)
+            await create(store, "other")
+            query(path, "UPDATE run SET run_id = CAST(x'72ff' AS TEXT) WHERE run_id = 'run'")
+            claimed = await store.claim(owner(), graphs=("graph",), now=9, until=10, limit=5)
+            assert [info.run_id for info in claimed] == ["other"]
+            assert {(info.run_id, info.status) for info in await store.list()} >= {("r\\xff", "STALLED")}
+
+    run(main())
+
+
+def test_epochs_go_on_where_their_counter_was_set_back(tmp_path):
+    path = tmp_path / "runs.db"
+
+    async def main():
+        async with opened(path) as store:
+            log = await create(store, driven_until=5)
+            query(path, "UPDATE counter SET value = 0")
+            (claimed,) = await store.claim(owner(), graphs=("graph",), now=9, until=10, limit=5)
+            assert claimed.epoch > log.epoch
+            query(path, "DELETE FROM counter")
+            with pytest.raises(StoreCorrupt, match="counter of epochs"):
+                await store.next_epoch()
 
     run(main())
 

@@ -41,6 +41,11 @@ def is_busy(error: sqlite3.Error) -> bool:
     return primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
+def is_undecodable(error: Exception) -> bool:
+    """Say whether a text was found that isn't one: Python's sqlite3 says so without a code."""
+    return isinstance(error, UnicodeDecodeError) or str(error).startswith("Could not decode to UTF-8")
+
+
 def unreadable(error: Exception, location: str) -> StoreError:
     """Return the error to raise instead of one of ``SQLITE_ERRORS`` that came up while the file was read."""
     if not isinstance(error, UnicodeDecodeError):
@@ -57,7 +62,7 @@ def translated(error: Exception, location: str) -> StoreError:
     else:
         kind = _BY_CODE.get(primary_code(error), StoreError)
         name = getattr(error, "sqlite_errorname", type(error).__name__)
-        if str(error).startswith("Could not decode to UTF-8"):  # Python's sqlite3 says so, without a code
+        if is_undecodable(error):
             kind = StoreCorrupt
     instead = kind(f"{error} ({name})", location=location)
     instead.__cause__ = error

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
+from perdure.errors import StoreCorrupt
 from perdure.store.port import Lease, Owner, RunInfo
 from perdure.store.sqlite.queries import QUERIES
-from perdure.store.sqlite.rows import checked, encode_owner, run_info
+from perdure.store.sqlite.rows import Unreadable, encode_owner, run_infos
 
 
 class ClaimOperation:
@@ -38,18 +39,24 @@ class ClaimOperation:
         self.anyway = anyway
 
     def apply(self, connection: sqlite3.Connection) -> list[RunInfo]:
-        """Take them, each under a new epoch."""
+        """Take them, each under a new epoch; one that can't be read is stalled instead."""
         if self.run_id is not None:
-            found = connection.execute(QUERIES["claimable_run"], (self.now, self.run_id, self.anyway)).fetchall()
+            found = run_infos(connection, "claimable_run", (self.now, self.run_id, self.anyway))
         else:
             graphs = json.dumps(list(self.graphs))
-            found = connection.execute(QUERIES["claimable"], (self.now, graphs, self.limit)).fetchall()
+            found = run_infos(connection, "claimable", (self.now, graphs, self.limit))
+        for info in found:
+            if isinstance(info, Unreadable):
+                connection.execute(QUERIES["park_unreadable"], (info.error, info.raw_id))
+        found = [info for info in found if not isinstance(info, Unreadable)]
         if not found:
             return []
-        epoch = reserve_epochs(connection, len(found)) - len(found)
+        # No epoch of a run is less than the one before, whatever has become of the counter.
+        connection.execute(QUERIES["pass_epoch"], (max(info.epoch for info in found),))
+        epoch = reserve_epochs(connection, len(found), self.location) - len(found)
         owner = encode_owner(self.owner).decode()
         claimed = []
-        for info in checked(run_info, found, self.location):
+        for info in found:
             epoch += 1
             connection.execute(QUERIES["take_lease"], (owner, self.until, epoch, info.last_seq, info.run_id))
             mine = msgspec.structs.replace(info, owner=self.owner, lease_until=self.until, epoch=epoch)
@@ -64,18 +71,27 @@ class ClaimOperation:
         return connection.execute(QUERIES["read_epoch"], (first.run_id,)).fetchall() == [(first.epoch,)]
 
 
-def reserve_epochs(connection: sqlite3.Connection, count: int) -> int:
-    """Count the store's epochs on, and return the highest of those reserved."""
-    ((value,),) = connection.execute(QUERIES["reserve_epochs"], (count,)).fetchall()
-    return int(value)
+def reserve_epochs(connection: sqlite3.Connection, count: int, location: str) -> int:
+    """Count the store's epochs on, and return the highest of those reserved.
+
+    Raises:
+        StoreCorrupt: the counter is missing.
+    """
+    found = connection.execute(QUERIES["reserve_epochs"], (count,)).fetchall()
+    if not found:
+        raise StoreCorrupt("the counter of epochs is missing", location=location)
+    return int(found[0][0])
 
 
 class EpochOperation:
     """Reserve one epoch."""
 
+    def __init__(self, location: str) -> None:
+        self.location = location
+
     def apply(self, connection: sqlite3.Connection) -> int:
         """Return it."""
-        return reserve_epochs(connection, 1)
+        return reserve_epochs(connection, 1, self.location)
 
     def landed(self, connection: sqlite3.Connection, outcome: Any) -> bool | None:
         """Never tell: an epoch that nobody uses is no loss."""

@@ -18,7 +18,7 @@ from perdure.errors import Fenced
 from perdure.store.port import Append, NewRun, Row, RunInfo, Snapshot
 from perdure.store.sqlite.inbox import close_waits, open_waits, take_entries
 from perdure.store.sqlite.queries import QUERIES
-from perdure.store.sqlite.rows import checked, encode_owner, encode_tags, run_info
+from perdure.store.sqlite.rows import encode_owner, encode_tags, run_infos
 
 
 class Operation(Protocol):
@@ -74,8 +74,7 @@ class CreateOperation:
             _insert(connection, number, run.rows, run.blobs)
             open_waits(connection, number, run.opened)
             return self._created(), True
-        found = connection.execute(QUERIES["get_run"], (run.run_id,)).fetchall()
-        (info,) = checked(run_info, found, self.location)
+        (info,) = run_infos(connection, "get_run", (run.run_id,))
         return info, False
 
     def _created(self) -> RunInfo:

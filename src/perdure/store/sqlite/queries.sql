@@ -221,6 +221,11 @@ UPDATE run SET owner = NULL, lease_until = 0 WHERE run_id = ? AND epoch = ?;
 -- name: park_run
 UPDATE run SET status = ?, error = ?, owner = NULL, lease_until = 0 WHERE run_id = ? AND epoch = ?;
 
+-- name: park_unreadable
+-- Its id may be no text.
+UPDATE run SET status = 'STALLED', error = ?, owner = NULL, lease_until = 0
+WHERE CAST(run_id AS BLOB) = ? AND status <> 'STALLED';
+
 -- name: pass_epoch
 UPDATE counter SET value = max(value, ?) WHERE name = 'epoch';
 
@@ -331,7 +336,7 @@ WHERE run = (SELECT number FROM run WHERE run_id = ?) AND number = ?;
 SELECT DISTINCT run.run_id
 FROM inbox
 CROSS JOIN run ON run.number = inbox.run
-WHERE json_extract(run.owner, '$.id') = ?;
+WHERE CASE WHEN json_valid(run.owner) THEN json_extract(run.owner, '$.id') END = ?;
 
 -- name: data_version
 -- Changes when another connection has committed.

@@ -5,24 +5,31 @@ Columns have types, but in a damaged file anything may be found in them; so all 
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from perdure.errors import StoreCorrupt
 from perdure.store.port import Entry, Owner, Row, RunInfo, Size, Snapshot, Wait
+from perdure.store.sqlite.failures import SQLITE_ERRORS, is_undecodable
+from perdure.store.sqlite.queries import QUERIES
 
 T = TypeVar("T")
 
 _Row = tuple[int, int, int, int, bytes, bytes]
+_Status = Literal["PENDING", "RUNNING", "WAITING", "PAUSED", "STALLED", "COMPLETED", "FAILED", "CANCELLED"]
 _RunInfo = tuple[
-    str, str, str, str, int, bytes, int, str | None, int, int, int, str, str, str, int | None, str
+    str, str, str, _Status, int, bytes, int, str | None, int, int, int, str, str, str, int | None, str
 ]  # in the order of RunInfo's fields
 _Wait = tuple[str, str, str, str, str, str, str, bytes, int, int | None, str]
 _Entry = tuple[int, str, str, bytes, str, int]
 _Size = tuple[str, str, str, int, int, int]
 _Snapshot = tuple[int, str, int, bytes, bytes, bytes]
+
+_TEXTS = (0, 1, 2, 3, 7, 11, 12, 13, 15)
+"""Where texts are among the columns of ``runs``."""
 
 _decode_owner = msgspec.json.Decoder(Owner).decode
 _decode_tags = msgspec.json.Decoder(dict[str, str]).decode
@@ -47,9 +54,59 @@ def run_info(columns: Sequence[Any]) -> RunInfo:
     return RunInfo(*fields)
 
 
+class Unreadable(RunInfo, frozen=True, gc=False):
+    """What stands for a run whose row can't be read: it is stalled, and its error says what is wrong."""
+
+    raw_id: bytes = b""
+    """Its id as it is in the file."""
+
+
+def run_infos(connection: sqlite3.Connection, query: str, parameters: tuple[Any, ...]) -> list[RunInfo]:
+    """Execute a query, by name, for rows of ``runs``; where one can't be read, the others still are.
+
+    Raises:
+        sqlite3.Error: the query can't be executed.
+    """
+    try:
+        return [run_info(columns) for columns in connection.execute(QUERIES[query], parameters).fetchall()]
+    except msgspec.DecodeError:
+        pass
+    except SQLITE_ERRORS as error:
+        if not is_undecodable(error):
+            raise
+    text_factory = connection.text_factory
+    connection.text_factory = bytes
+    try:
+        found = connection.execute(QUERIES[query], parameters).fetchall()
+    finally:
+        connection.text_factory = text_factory
+    return [_whole_or_unreadable([*columns]) for columns in found]
+
+
+def _whole_or_unreadable(columns: list[Any]) -> RunInfo:
+    raw_id, problem = columns[0], ""
+    for place in _TEXTS:
+        if isinstance(columns[place], bytes):
+            try:
+                columns[place] = columns[place].decode()
+            except UnicodeDecodeError as error:
+                problem = str(error)
+                columns[place] = columns[place].decode(errors="backslashreplace")
+    if not problem:
+        try:
+            return run_info(columns)
+        except msgspec.DecodeError as error:
+            problem = str(error)
+    columns[3], columns[7:9], columns[14:] = "STALLED", (None, 0), (None, {})
+    columns[13] = f"the row of the run isn't what is ever written ({problem}): restore the file from a backup"
+    return Unreadable(*[*columns, raw_id])
+
+
 def wait(columns: Sequence[Any]) -> Wait:
     """Return a row of ``wait``."""
-    return Wait(*msgspec.convert(columns, _Wait))
+    found = Wait(*msgspec.convert(columns, _Wait))
+    msgspec.json.decode(found.schema, type=msgspec.Raw)
+    return found
 
 
 def entry(columns: Sequence[Any]) -> Entry:

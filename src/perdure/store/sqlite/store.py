@@ -196,6 +196,9 @@ class SQLiteStore:
         found = await self._read(lambda raw: raw.execute(QUERIES[query], parameters).fetchall())
         return rows.checked(decode, found, self.location)
 
+    async def _fetch_runs(self, query: str, parameters: tuple[Any, ...]) -> list[RunInfo]:
+        return await self._read(lambda raw: rows.run_infos(raw, query, parameters))
+
     # --- runs and logs ---
 
     async def create(self, run: NewRun) -> tuple[RunInfo, bool]:
@@ -245,7 +248,7 @@ class SQLiteStore:
 
     async def get(self, run_id: str) -> RunInfo | None:
         """Return what is known of a run, or None."""
-        found = await self._fetch("get_run", (run_id,), rows.run_info)
+        found = await self._fetch_runs("get_run", (run_id,))
         return found[0] if found else None
 
     async def list(
@@ -261,7 +264,7 @@ class SQLiteStore:
         """Return runs, the newest first."""
         wanted = json.dumps([*statuses]) if statuses else None
         tagged = rows.encode_tags(tags) if tags else None
-        return await self._fetch("list_runs", (wanted, graph, before, limit, since, tagged), rows.run_info)
+        return await self._fetch_runs("list_runs", (wanted, graph, before, limit, since, tagged))
 
     async def adopt(self, run: NewRun) -> tuple[RunInfo, bool]:
         """Create a run that comes from another store, with its whole log; if the id is taken, return what is there and False."""
@@ -296,7 +299,7 @@ class SQLiteStore:
 
     async def next_epoch(self) -> int:
         """Return an epoch that no lease has had."""
-        epoch: int = await self._write(EpochOperation())
+        epoch: int = await self._write(EpochOperation(self.location))
         return epoch
 
     async def claim(
@@ -323,7 +326,7 @@ class SQLiteStore:
 
     async def orphans(self, now: int) -> Sequence[RunInfo]:
         """Return runs that are under a lease that hasn't run out."""
-        return await self._fetch("orphans", (now,), rows.run_info)
+        return await self._fetch_runs("orphans", (now,))
 
     async def heartbeat(self, leases: Sequence[Lease]) -> Sequence[str]:
         """Extend leases; return the ids of those that are lost."""

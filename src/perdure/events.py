@@ -482,4 +482,7 @@ def decode_events(data: bytes) -> list[AnyEvent]:
     Raises:
         msgspec.DecodeError: the data isn't a JSON array of known events.
     """
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:  # msgspec lets these through
+        raise msgspec.DecodeError(str(error)) from error

@@ -306,6 +306,8 @@ class Damage:
 
     def _changed(self, value: Any) -> Any:
         chance = self.chance
+        if value is None:
+            return None
         if isinstance(value, int):
             return chance.choice([0, 1, -1, value + 1, value - 1, 2**62, -(2**62)])
         if isinstance(value, str) and value[:1] in ("[", "{"):

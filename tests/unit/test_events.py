@@ -36,6 +36,13 @@ def sample(hint: Any, depth: int = 0) -> Any:
     return {str: "ä", int: 2**40, bool: True, msgspec.Raw: msgspec.Raw(b'{"$":"tuple","v":[1]}')}[hint]
 
 
+@pytest.mark.parametrize("data", [b"[" * 100_000, b'[["\xff"]]', b'[["NodeStarted","\xff","a",1]]', b"[\xff]", b""])
+def test_what_is_no_array_of_events_is_refused_in_one_way(data: bytes) -> None:
+    """Also where it nests without end, or is no text."""
+    with pytest.raises(msgspec.DecodeError):
+        decode_events(data)
+
+
 def test_every_event_is_read() -> None:
     assert {cls for cls in PARTS if issubclass(cls, Event)} == set(KINDS)
 

@@ -38,6 +38,9 @@ from perdure.testing.invariants import violations
 
 PATIENCE_S = 20
 
+FOLDED = ("half", "answered", "signalled")
+"""The runs that are folded from the beginning; of others what comes before a snapshot isn't read when they go on."""
+
 LOG = "(SELECT number FROM run WHERE run_id = '{run}')"
 
 
@@ -160,7 +163,7 @@ def test_a_log_that_was_changed_stops_its_run_with_the_place_and_no_other(
 @pytest.mark.parametrize(
     "column",
     ["data = x'00'", "data = substr(data, 1, length(data) - 1)", "hash = zeroblob(16)", "head = zeroblob(16)", "seq = seq - 1", "format = 99",
-     "fingerprint = 'another'", "seq = 9999"],
+     "fingerprint = 'another'", "fingerprint = CAST(x'ff' AS TEXT)", "seq = 9999"],
 )  # fmt: skip
 def test_a_damaged_snapshot_is_dropped_and_the_log_folded(specimen: Path, tmp_path: Path, column: str) -> None:
     path = damaged(specimen, tmp_path, lambda connection: connection.execute(f"UPDATE snapshot SET {column}"))
@@ -341,7 +344,7 @@ def _check_victim(damage: Damage, outcome: Outcome, met: Counter[str]) -> None:
         is_noticed = isinstance(outcome.histories[run_id], StoreCorrupt)
         met["changes of a log that were noticed"] += is_noticed
         met["changes of a log that changed nothing"] += not is_noticed
-        if is_noticed and run_id in UNFINISHED and run_id != "waiting":
+        if is_noticed and run_id in FOLDED:
             assert status == "STALLED"
     if table == "snapshot":
         assert outcome.results.get(run_id) == RESULTS.get(run_id)

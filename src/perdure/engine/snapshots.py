@@ -14,7 +14,7 @@ import msgspec
 from perdure.engine.journal import Journal, Position
 from perdure.engine.logging import get_logger
 from perdure.engine.values import CodedValues
-from perdure.errors import CodecError, StoreError
+from perdure.errors import CodecError, StoreCorrupt, StoreError
 from perdure.kernel.run import Run
 from perdure.kernel.snapshot import FORMAT, can_dump, dump, load
 from perdure.kernel.status import OVER, Status
@@ -77,7 +77,12 @@ class Snapshots:
 
 async def restored(store: Store, info: RunInfo, run: Run) -> Position | None:
     """Load the snapshot of a run; return where its log stood then, or None if there is none that fits."""
-    snapshot = await store.snapshot(info.run_id)
+    try:
+        snapshot = await store.snapshot(info.run_id)
+    except StoreCorrupt as error:
+        get_logger("perdure.engine").warning("a snapshot can't be read", run=info.run_id, error=str(error))
+        await store.drop_snapshot(info.run_id)
+        return None
     if snapshot is None:
         return None
     ts = await _time_of(store, info, run, snapshot)

@@ -370,9 +370,9 @@ def test_whatever_is_changed_the_other_runs_go_on(specimen: Path, tmp_path: Path
 def test_campaign_whatever_is_changed_the_other_runs_go_on(specimen: Path, folder: Path) -> None:
     met: Counter[str] = Counter()
     began = time.perf_counter()
-    for seed in range(1000, 2500):
+    for seed in range(1000, 1600):
         damage_at_random(specimen, folder, seed, met)
-    print(f"\n1500 changes in {time.perf_counter() - began:.0f} s")
+    print(f"\n600 changes in {time.perf_counter() - began:.0f} s")
     print("   " + ", ".join(f"{name}: {count}" for name, count in sorted(met.items())), flush=True)
     for name in (
         "runs that were set aside",

@@ -59,14 +59,14 @@ def test_values_of_types_made_at_random_come_back_as_they_were(case: Any) -> Non
 @pytest.mark.campaign
 def test_campaign_values_of_types_made_at_random_come_back_as_they_were() -> None:
     began = time.perf_counter()
-    for number in range(10):
+    for number in range(6):
         explore = settings(
-            max_examples=1_000, derandomize=False, database=None, phases=[Phase.generate, Phase.shrink],
+            max_examples=500, derandomize=False, database=None, phases=[Phase.generate, Phase.shrink],
             suppress_health_check=[*HealthCheck],
         )  # fmt: skip
         seed(number)(explore(given(cases())(comes_back_or_is_refused)))()
     print(f"\n{checked} in {time.perf_counter() - began:.0f} s", flush=True)
-    assert checked["values"] > 9_000
+    assert checked["values"] > 2_500
 
 
 @pytest.fixture(scope="module")

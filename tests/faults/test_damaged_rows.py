@@ -67,26 +67,24 @@ class Outcome:
         self.histories: dict[str, Any] = {}
 
 
-async def survey(path: Path) -> Outcome:
-    """Open a file, let all runs come to where they come, and look at them."""
+async def survey(path: Path, victim: str = "") -> Outcome:
+    """Open a file, let all runs come to where they come, and look at them; for the victim nobody waits long."""
     outcome = Outcome()
     async with Engine.open(path, GRAPHS, deps=enough) as engine:
-        await asyncio.gather(*[_see_to(engine, run_id, outcome) for run_id in (SOUND, *UNFINISHED, *FINISHED)])
+        runs = (SOUND, *UNFINISHED, *FINISHED)
+        patience = {run_id: 1.0 if run_id == victim else PATIENCE_S for run_id in runs}
+        await asyncio.gather(*[_see_to(engine, run_id, outcome, patience[run_id]) for run_id in runs])
     return outcome
 
 
-async def _see_to(engine: Engine, run_id: str, outcome: Outcome) -> None:
+async def _see_to(engine: Engine, run_id: str, outcome: Outcome, patience_s: float) -> None:
     handle = engine.attach(run_id)
     try:
-        async with asyncio.timeout(1.0 if run_id in ("waiting", "answered", "signalled") else PATIENCE_S):
-            while True:
-                for wait in await handle.until_waiting():
-                    if wait.kind == "human":
-                        await handle.respond(wait.task_id, "fine", by="ann")
-                if (await handle.info()).status != "WAITING":
-                    break
+        async with asyncio.timeout(patience_s):
+            while await _answered(engine, run_id):
                 await asyncio.sleep(0.01)
-            outcome.results[run_id] = await handle.result()
+            if (await handle.info()).status != "WAITING":
+                outcome.results[run_id] = await handle.result()
     except TimeoutError:
         pass
     except PerdureError as error:
@@ -98,6 +96,16 @@ async def _see_to(engine: Engine, run_id: str, outcome: Outcome) -> None:
         outcome.histories[run_id] = await engine.history(run_id)
     except PerdureError as error:
         outcome.histories[run_id] = error
+
+
+async def _answered(engine: Engine, run_id: str) -> bool:
+    """Answer what a run asks for; say whether it may ask for more, or has still to take up what came in."""
+    for wait in await engine.attach(run_id).until_waiting():
+        if wait.kind == "human":
+            await engine.respond(run_id, wait.task_id, "fine", by="ann")
+            return True
+    has_mail = bool(await engine._store.inbox(run_id))
+    return (await engine.get(run_id)).status == "WAITING" and has_mail
 
 
 def damaged(specimen: Path, tmp_path: Path, damage: Callable[[sqlite3.Connection], Any]) -> Path:
@@ -326,7 +334,7 @@ def damage_at_random(specimen: Path, folder: Path, seed: int, met: Counter[str])
     place.mkdir()
     try:
         path = damaged(specimen, place, damage)
-        outcome = asyncio.run(asyncio.wait_for(survey(path), PATIENCE_S * 2))
+        outcome = asyncio.run(asyncio.wait_for(survey(path, damage.run_id), PATIENCE_S * 3))
         came_through(outcome, damage.run_id)
         _check_victim(damage, outcome, met)
     except BaseException as error:

@@ -222,11 +222,6 @@ class Driver:
             raise self._executor.broken
         return self.run.status is Status.RUNNING and not self._stopping
 
-    def _goes_on(self) -> bool:
-        if self._executor.broken is not None:
-            raise self._executor.broken
-        return self.run.status is Status.RUNNING and not self._stopping
-
     async def _continue(self, continued: RunContinued) -> None:
         """See to it that the run is there that this one goes on as, and end this one."""
         successor: Successor = "there"

@@ -86,9 +86,9 @@ class Figures:
     extra: dict[str, dict[str, float]]
 
 
-def measure(benchmark: Benchmark, rounds: int, folder: Path | None, skip: frozenset[str] = frozenset()) -> Figures:
+def measure(benchmark: Benchmark, rounds: int, folder: Path | None) -> Figures:
     """Let the contenders take turns and return the medians."""
-    names = [name for name in benchmark.contenders if name not in skip]
+    names = list(benchmark.contenders)
     turns: dict[str, list[Measured]] = {name: [] for name in names}
     for number in range(benchmark.rounds or rounds):
         for name in names if number % 2 == 0 else reversed(names):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import multiprocessing
 import resource
 import sys
@@ -15,28 +14,20 @@ from typing import Any
 import perdure
 from benchmarks import graphs
 from benchmarks.bound import bound_chain, bound_map, bound_runs
+from benchmarks.crowd import crowd
 from benchmarks.measure import Benchmark, Contender, Figures, Measured, main_file_bytes
+from benchmarks.recovery import killed, recovery
 from benchmarks.waiting import resuming, waiting
-
-PEER = "pydantic-graph (in memory)"
-"""An optional contender: it is left out where it isn't installed."""
-
-HAS_PEER = importlib.util.find_spec("pydantic_graph") is not None
+from benchmarks.waking import waking
 
 MEMORY, DURABLE, BOUND = "perdure in memory", "perdure durable (FULL)", "bound (FULL)"
 
 
-def _peer() -> Any:
-    import pydantic_graph
-
-    return pydantic_graph
-
-
-def _in_memory(module: Callable[[], Any], make: Callable[[Any], Any], units: int, **arguments: Any) -> Contender:
-    """Measure a run in memory, of either library."""
+def _in_memory(make: Callable[[Any], Any], units: int, **arguments: Any) -> Contender:
+    """Measure a run in memory."""
 
     async def contender(folder: Path) -> Measured:
-        graph = make(module())
+        graph = make(perdure)
         measured = Measured(units)
         with measured.timed():
             await graph.run(**{name: given() for name, given in arguments.items()})
@@ -75,8 +66,7 @@ def chain() -> Benchmark:
         {
             DURABLE: _durable(make, LENGTH, inputs=lambda: 0),
             BOUND: lambda folder: bound_chain(folder, LENGTH),
-            MEMORY: _in_memory(lambda: perdure, make, LENGTH, inputs=lambda: 0),
-            PEER: _in_memory(_peer, make, LENGTH, inputs=lambda: 0),
+            MEMORY: _in_memory(make, LENGTH, inputs=lambda: 0),
         },
         {DURABLE: ("≤ 1.4 × bound", lambda found: found.ratios[DURABLE, BOUND] <= 1.4)},
     )
@@ -96,8 +86,7 @@ def map_into_join() -> Benchmark:
         {
             DURABLE: _durable(graphs.mapped, SIZE, inputs=inputs),
             BOUND: lambda folder: bound_map(folder, SIZE),
-            MEMORY: _in_memory(lambda: perdure, graphs.mapped, SIZE, inputs=inputs),
-            PEER: _in_memory(_peer, graphs.mapped, SIZE, inputs=inputs),
+            MEMORY: _in_memory(graphs.mapped, SIZE, inputs=inputs),
         },
         {
             DURABLE: (
@@ -114,7 +103,7 @@ def _flat(size: int, *, durable: bool) -> Contender:
     inputs = lambda: list(range(size))  # noqa: E731
     if durable:
         return _durable(graphs.mapped, size, inputs=inputs)
-    return _in_memory(lambda: perdure, graphs.mapped, size, inputs=inputs)
+    return _in_memory(graphs.mapped, size, inputs=inputs)
 
 
 def flat_maps() -> Benchmark:
@@ -181,12 +170,17 @@ def _in_child(size: int) -> Contender:
 
 def million() -> Benchmark:
     """A map of 1,000,000 items, and what memory it takes."""
-    large, small = "1,000,000 items, durable", "100,000 items, durable"
+    large, small = "1,000,000 items, durable", "10,000 items, durable"
+
+    def keeps_memory(found: Figures) -> bool:
+        extra = found.extra[large]
+        return found.ratios[large, small] <= 1.5 and extra["MB at the peak"] - extra["MB with the inputs"] < 400
+
     return Benchmark(
         "million",
         "a map of 1,000,000 items into a sum, each size in a process of its own",
-        {large: _in_child(1_000_000), small: _in_child(100_000)},
-        {large: ("≤ 1.3 × that of 100,000", lambda found: found.ratios[large, small] <= 1.3)},
+        {large: _in_child(1_000_000), small: _in_child(10_000)},
+        {large: ("≤ 1.5 × that of 10,000, and < 400 MB more than with the inputs", keeps_memory)},
         unit="µs an item",
         rounds=1,
     )
@@ -212,16 +206,13 @@ async def _durable_runs(folder: Path) -> Measured:
     return measured
 
 
-def _runs_in_memory(module: Callable[[], Any]) -> Contender:
-    async def contender(folder: Path) -> Measured:
-        graph = graphs.line(module(), STEPS)
-        measured = Measured(RUNS * STEPS)
-        with measured.timed():
-            results = await asyncio.gather(*(graph.run(inputs=0) for _ in range(RUNS)))
-        assert results == [STEPS] * RUNS
-        return measured
-
-    return contender
+async def _runs_in_memory(folder: Path) -> Measured:
+    graph = graphs.line(perdure, STEPS)
+    measured = Measured(RUNS * STEPS)
+    with measured.timed():
+        results = await asyncio.gather(*(graph.run(inputs=0) for _ in range(RUNS)))
+    assert results == [STEPS] * RUNS
+    return measured
 
 
 def many_runs() -> Benchmark:
@@ -232,79 +223,9 @@ def many_runs() -> Benchmark:
         {
             DURABLE: _durable_runs,
             BOUND: lambda folder: bound_runs(folder, RUNS, STEPS),
-            MEMORY: _runs_in_memory(lambda: perdure),
-            PEER: _runs_in_memory(_peer),
+            MEMORY: _runs_in_memory,
         },
         {DURABLE: ("≤ 35 µs", lambda found: found.of[DURABLE] <= 35)},
-    )
-
-
-# --- recovery ---
-
-
-def _recovered(size: int, *, snapshot: bool = True) -> Contender:
-    """Measure how long it takes until a run of which everything but its last step is done goes on."""
-
-    async def contender(folder: Path) -> Measured:
-        blocked = asyncio.Event()
-        resumed = asyncio.Event()
-        is_first = True
-        g = perdure.GraphBuilder(name="recovered", input_type=list[int], output_type=int)
-
-        @g.step
-        async def add_one(ctx: perdure.StepContext[None, None, int]) -> int:
-            return ctx.inputs + 1
-
-        @g.step
-        async def last(ctx: perdure.StepContext[None, None, list[int]]) -> int:
-            (blocked if is_first else resumed).set()
-            if is_first:
-                await asyncio.Event().wait()
-            return sum(ctx.inputs)
-
-        join = g.join(perdure.reduce_list_append, initial_factory=list[int])
-        g.add(
-            g.edge_from(g.start_node).map().to(add_one),
-            g.edge_from(add_one).to(join),
-            g.edge_from(join).to(last),
-            g.edge_from(last).to(g.end_node),
-        )
-        graph, path = g.build(), folder / "runs.db"
-        async with perdure.Engine.open(path, graphs=[graph]) as engine:
-            await engine.start(graph, inputs=list(range(size)), run_id="recovered")
-            await blocked.wait()
-        is_first = False
-        measured = Measured(1)
-        if not snapshot:
-            store = perdure.SQLiteStore(path)
-            await store.open()
-            await store.drop_snapshot("recovered")
-            await store.close()
-        engine = perdure.Engine.open(path, graphs=[graph])
-        with measured.timed():
-            await engine.__aenter__()
-            await resumed.wait()
-        assert await engine.attach("recovered").result() == size * (size + 1) // 2
-        await engine.__aexit__(None, None, None)
-        return measured
-
-    return contender
-
-
-def recovery() -> Benchmark:
-    """Recovery of a run whose items are all done, until its next body runs."""
-    first = "10,000 items done"
-    return Benchmark(
-        "recovery",
-        "from opening the engine to the body that the crash interrupted",
-        {
-            first: _recovered(10_000),
-            "100,000 items done": _recovered(100_000),
-            "100,000 items done, no snapshot": _recovered(100_000, snapshot=False),
-        },
-        {first: ("≤ 100 ms", lambda found: found.of[first] <= 100_000)},
-        unit="µs",
-        rounds=3,
     )
 
 
@@ -319,8 +240,7 @@ def growing_state() -> Benchmark:
         f"{LENGTH:,} steps that append 1 KB each to a list in the state",
         {
             DURABLE: _durable(make, LENGTH, inputs=lambda: 0, state=graphs.Texts),
-            MEMORY: _in_memory(lambda: perdure, make, LENGTH, inputs=lambda: 0, state=graphs.Texts),
-            PEER: _in_memory(_peer, make, LENGTH, inputs=lambda: 0, state=graphs.Texts),
+            MEMORY: _in_memory(make, LENGTH, inputs=lambda: 0, state=graphs.Texts),
         },
         {DURABLE: ("≤ 1.7 KB a step", lambda found: found.extra[DURABLE]["bytes a unit"] <= 1.7 * 1024)},
     )
@@ -330,7 +250,7 @@ def state_in_map() -> Benchmark:
     """A map whose arms add to a total beside a long list, against one that doesn't."""
     inputs = lambda: list(range(SIZE))  # noqa: E731
     state = lambda: graphs.Total(0, list(range(SIZE)))  # noqa: E731
-    memory = lambda make, **more: _in_memory(lambda: perdure, make, SIZE, inputs=inputs, **more)  # noqa: E731
+    memory = lambda make, **more: _in_memory(make, SIZE, inputs=inputs, **more)  # noqa: E731
     contenders = {
         "durable, without": _durable(graphs.mapped, SIZE, inputs=inputs),
         "durable, with state.total += x": _durable(graphs.totalled, SIZE, inputs=inputs, state=state),
@@ -366,5 +286,11 @@ ALL = {
         waiting(),
         resuming(),
         million(),
+        crowd(),
+        waking(),
+        killed(),
     )
 }
+
+LONG = ("million", "killed")
+"""Those that take minutes, and are only run if they are named."""

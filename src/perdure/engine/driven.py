@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, TypeVar
 
 from perdure.engine.driver import Driver
 from perdure.kernel.run import Run
 from perdure.kernel.status import Status
 from perdure.store.port import Lease
+
+T = TypeVar("T")
 
 
 class Driven:
@@ -24,6 +26,7 @@ class Driven:
         self.driver = driver
         self.lease = Lease(driver.run.run_id, epoch, 0)
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting: list[asyncio.Future[None]] = []
         self.task: asyncio.Task[None] | None = None
         self.error: BaseException | None = None
         self._has_begun = False
@@ -47,7 +50,19 @@ class Driven:
 
     async def settled(self) -> None:
         """Wait until the driver has stopped."""
-        await asyncio.shield(self.over)
+        if not self.over.done():
+            # One for each who waits, and may be cancelled; to shield the one of all from that costs three callbacks.
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
+
+    def end(self) -> None:
+        """Tell those who wait that the driver has stopped."""
+        self.over.set_result(None)
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
 
     @property
     def is_complete(self) -> bool:
@@ -76,3 +91,16 @@ def noted(exception: BaseException, run: Run) -> BaseException:
     if note not in getattr(exception, "__notes__", ()):
         exception.add_note(note)
     return exception
+
+
+def hand_over(task: asyncio.Task[T], waiting: asyncio.Future[T]) -> bool:
+    """Give what has come of a task to who waits for it; say whether anybody still does."""
+    if waiting.done():  # its caller was cancelled
+        return False
+    if task.cancelled():
+        waiting.cancel()
+    elif (error := task.exception()) is not None:
+        waiting.set_exception(error)
+    else:
+        waiting.set_result(task.result())
+    return True

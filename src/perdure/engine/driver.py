@@ -27,6 +27,7 @@ from perdure.engine.logging import get_logger, log_failures
 from perdure.engine.observing import UNOBSERVED, Observed
 from perdure.engine.recovery import rebuild, refold_joins
 from perdure.engine.registered import new_run
+from perdure.engine.runners import Runners
 from perdure.engine.snapshots import Snapshots
 from perdure.engine.steps import Steps
 from perdure.engine.streams import Stream
@@ -96,6 +97,7 @@ class Driver:
         pools: Mapping[str, Pool] | None = None,
         steps: Steps | None = None,
         observed: Observed = UNOBSERVED,
+        runners: Runners | None = None,
     ) -> None:
         self.run = run
         self.exception: BaseException | None = None
@@ -136,6 +138,7 @@ class Driver:
             wake=self._wake_up,
             fetch=self._fetch,
             observed=observed if observed.surrounds else None,
+            runners=runners,
         )
 
     def _wake_up(self) -> None:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,7 +20,7 @@ from perdure.codec.redaction import Redaction
 from perdure.engine.bodies import check_executors
 from perdure.engine.clock import Clock
 from perdure.engine.colleagues import Colleagues
-from perdure.engine.driven import Driven
+from perdure.engine.driven import Driven, hand_over
 from perdure.engine.driver import Driver, Durable
 from perdure.engine.journal import Journal
 from perdure.engine.known import KnownGraphs
@@ -32,6 +33,7 @@ from perdure.engine.publish import OnEvent, Publisher
 from perdure.engine.recovery import check_goes_on
 from perdure.engine.registered import Registered, registered
 from perdure.engine.resuming import rebuilt
+from perdure.engine.runners import RunnersByContext
 from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.watch import Watch
@@ -112,6 +114,7 @@ class Worker:
         self._deps = deps
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
+        self._runners = RunnersByContext(clock.monotonic)
         self._watch = Watch(self)
         self._taking: set[asyncio.Task[Any]] = set()
         self._log = get_logger("perdure.engine").bind()  # unbound, it would be made anew at each use
@@ -234,7 +237,10 @@ class Worker:
         segment = segment or self.segment(graph)
         if first is None and any(task.phase is Phase.RUNNING for task in run.tasks.values()):
             segment = msgspec.structs.replace(segment, before=fate(run.segment))
-        driver = Driver(run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
+        runners = self._runners.here()
+        driver = Driver(
+            run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps, runners=runners
+        )
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver, journal.epoch)
         self.keep(run.run_id, graph, deps, is_given=is_given)
@@ -270,7 +276,7 @@ class Worker:
                 await self._let_go(driven, kept)
             finally:  # whoever waits must be told, whatever comes in between
                 self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
-                driven.over.set_result(None)
+                driven.end()
                 self._watch.note(run_id, driven)
 
     async def _let_go(self, driven: Driven, kept: tuple[str, Any] | None) -> None:
@@ -310,12 +316,13 @@ class Worker:
         """Do something that takes a lease, whoever is cancelled: a lease that nobody drives under keeps others away."""
         task = asyncio.get_running_loop().create_task(work)
         self._taking.add(task)
-        task.add_done_callback(self._seen_through)
-        return await asyncio.shield(task)
+        waiting: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        task.add_done_callback(partial(self._seen_through, waiting))
+        return await waiting
 
-    def _seen_through(self, task: asyncio.Task[Any]) -> None:
+    def _seen_through(self, waiting: asyncio.Future[T], task: asyncio.Task[T]) -> None:
         self._taking.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if not hand_over(task, waiting) and not task.cancelled() and (error := task.exception()) is not None:
             self._log.debug("a run couldn't be taken", error=str(error))
 
     async def recover(self) -> int:

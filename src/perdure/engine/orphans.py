@@ -23,7 +23,7 @@ async def expire_dead(worker: Worker, graphs: Iterable[str]) -> None:
     names = set(graphs)
     is_dead: dict[str, bool] = {worker.owner.id: False}
     ended = []
-    for info in await worker.store.orphans(worker.clock.now()):
+    for info in await worker.store.orphans(worker.clock.now(), worker.owner):
         if info.graph in names and info.owner is not None:
             if info.owner.id not in is_dead:
                 is_dead[info.owner.id] = is_provably_dead(info.owner)

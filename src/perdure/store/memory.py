@@ -271,10 +271,11 @@ class MemoryStore:
         earliest = min((_ready_at(info) for info in self._runs.values() if info.graph in graphs), default=inf)
         return None if earliest == inf else int(earliest)
 
-    async def orphans(self, now: int) -> Sequence[RunInfo]:
-        """Return runs under a lease that hasn't run out."""
+    async def orphans(self, now: int, besides: Owner | None = None) -> Sequence[RunInfo]:
+        """Return runs under a lease that hasn't run out, and isn't that of an owner who asks about others."""
         await self._enter()
-        return [info for info in self._runs.values() if info.lease_until > now and info.status in DRIVEN]
+        leased = [info for info in self._runs.values() if info.lease_until > now and info.status in DRIVEN]
+        return [info for info in leased if info.owner != besides] if besides is not None else leased
 
     async def heartbeat(self, leases: Sequence[Lease]) -> Sequence[str]:
         """Extend leases; return the ids of those that are lost."""

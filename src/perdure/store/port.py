@@ -375,8 +375,13 @@ class Store(Protocol):
         """
         ...
 
-    async def orphans(self, now: int) -> Sequence[RunInfo]:
-        """Return runs that are under a lease that hasn't run out, so that it can be seen whether the owners live."""
+    async def orphans(self, now: int, besides: Owner | None = None) -> Sequence[RunInfo]:
+        """Return runs that are under a lease that hasn't run out, so that it can be seen whether the owners live.
+
+        Args:
+            now: the time, in microseconds since 1970.
+            besides: an owner whose leases are of no interest: the one who asks.
+        """
         ...
 
     async def heartbeat(self, leases: Sequence[Lease]) -> Sequence[str]:

@@ -156,7 +156,7 @@ PLANS = {
         "SEARCH run USING INTEGER PRIMARY KEY (rowid=?)",
     ],
     "read_waits_of_run": ["SEARCH wait USING INDEX sqlite_autoindex_wait_1 (run=?)"],
-    "position": [
+    "positions": [
         "SEARCH run USING INDEX sqlite_autoindex_run_1 (run_id=?)",
         "SEARCH inbox USING COVERING INDEX inbox_by_run (run=?)",
     ],

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from perdure.errors import Fenced
+from perdure.errors import Fenced, PerdureError
 from perdure.store.port import Append, NewRun, Row, RunInfo, Snapshot
 from perdure.store.sqlite.inbox import close_waits, open_waits, take_entries
 from perdure.store.sqlite.queries import QUERIES
@@ -146,14 +146,15 @@ class AppendOperation(msgspec.Struct, gc=False):
         Raises:
             Fenced: the fence didn't let it pass.
         """
+        (outcome,) = _append(connection, [self])
+        if outcome is not None:
+            raise outcome
+
+    def change(self, connection: sqlite3.Connection, position: Sequence[Any]) -> None:
+        """Change what else there is to change, once the rows are there."""
         commit, update, last = self.commit, self.commit.update, self.commit.rows[-1]
-        position = connection.execute(QUERIES["position"], (commit.run_id,)).fetchall()
-        if not position:
-            raise self._fenced("doesn't exist")
-        ((number, epoch, status, error, due_at, fingerprint, seq, has_mail),) = position
-        if epoch != commit.epoch or seq != commit.after:
-            raise self._fenced(f"is at event {seq} in epoch {epoch}")
-        _insert(connection, number, commit.rows, commit.blobs)
+        _, number, _, status, error, due_at, fingerprint, _, has_mail = position
+        _insert_blobs(connection, number, commit.blobs)
         close_waits(connection, number, commit.closed)
         if commit.consumed:
             has_mail = take_entries(connection, number, commit.consumed, commit.closed)
@@ -169,7 +170,8 @@ class AppendOperation(msgspec.Struct, gc=False):
         if commit.release:
             connection.execute(QUERIES["release_run"], (number,))
 
-    def _fenced(self, found: str) -> Fenced:
+    def fenced(self, found: str) -> Fenced:
+        """Return the error of a commit that is refused."""
         commit = self.commit
         return Fenced(
             f"run {commit.run_id!r} {found}; a commit after event {commit.after} in epoch {commit.epoch} is refused",
@@ -181,11 +183,69 @@ class AppendOperation(msgspec.Struct, gc=False):
         return _has_row(connection, self.commit.run_id, self.commit.rows[-1])
 
 
+def apply_all(connection: sqlite3.Connection, operations: Sequence[Operation]) -> list[Any]:
+    """Do operations in order; return for each its outcome, or the error of perdure's own that it has raised.
+
+    Commits of different runs that follow each other are done together: a statement for all costs a fraction of one for each.
+    """
+    outcomes: list[Any] = []
+    appends: dict[str, AppendOperation] = {}
+    for operation in operations:
+        if type(operation) is AppendOperation:
+            if operation.commit.run_id in appends:
+                outcomes += _append(connection, [*appends.values()])
+                appends.clear()
+            appends[operation.commit.run_id] = operation
+            continue
+        if appends:
+            outcomes += _append(connection, [*appends.values()])
+            appends.clear()
+        try:
+            outcomes.append(operation.apply(connection))
+        except PerdureError as error:
+            outcomes.append(error)
+    return outcomes + _append(connection, [*appends.values()]) if appends else outcomes
+
+
+def _append(connection: sqlite3.Connection, operations: Sequence[AppendOperation]) -> list[Fenced | None]:
+    """Add commits to the logs of different runs."""
+    run_ids = _encode_ids([operation.commit.run_id for operation in operations]).decode()
+    found = connection.execute(QUERIES["positions"], (run_ids,)).fetchall()
+    positions = {position[0]: position for position in found}
+    outcomes: list[Fenced | None] = []
+    rows: list[tuple[Any, ...]] = []
+    for index, operation in enumerate(operations):
+        commit, position = operation.commit, positions.get(index)
+        if position is None:
+            outcomes.append(operation.fenced("doesn't exist"))
+            continue
+        _, number, epoch, _, _, _, _, seq, _ = position
+        if epoch != commit.epoch or seq != commit.after:
+            outcomes.append(operation.fenced(f"is at event {seq} in epoch {epoch}"))
+            continue
+        outcomes.append(None)
+        rows += [
+            (number, row.first, row.count, row.epoch, row.ts, row.events.decode(), row.hash) for row in commit.rows
+        ]
+    connection.executemany(QUERIES["insert_row"], rows)
+    for index, operation in enumerate(operations):
+        if outcomes[index] is None:
+            operation.change(connection, positions[index])
+    return outcomes
+
+
+_encode_ids = msgspec.json.Encoder().encode
+
+
 def _insert(connection: sqlite3.Connection, number: int, rows: Sequence[Row], blobs: Mapping[str, bytes]) -> None:
     for row in rows:
         connection.execute(
             QUERIES["insert_row"], (number, row.first, row.count, row.epoch, row.ts, row.events.decode(), row.hash)
         )
+    _insert_blobs(connection, number, blobs)
+
+
+def _insert_blobs(connection: sqlite3.Connection, number: int, blobs: Mapping[str, bytes]) -> None:
     for digest, data in blobs.items():
         connection.execute(QUERIES["insert_blob"], (number, digest, data))
 

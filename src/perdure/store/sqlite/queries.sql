@@ -80,14 +80,14 @@ INSERT INTO run (run_id, graph, fingerprint, status, known_seq, epoch, owner, le
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run_id) DO NOTHING;
 
--- name: position
--- The fence, and what a commit would change in the run's row, and whether something is in its inbox. It is read inside the
--- transaction, under the write lock.
-SELECT run.number, run.epoch, run.status, run.error, run.due_at, run.fingerprint,
+-- name: positions
+-- The fences of several runs, each by the place of its id in a JSON array; with what a commit would change in the run's row, and
+-- whether something is in its inbox. They are read inside the transaction, under the write lock.
+SELECT mine.key, run.number, run.epoch, run.status, run.error, run.due_at, run.fingerprint,
        coalesce(last.first + last.count - 1, 0), EXISTS (SELECT 1 FROM inbox WHERE run = run.number)
-FROM run
-LEFT JOIN log AS last ON last.id = (SELECT id FROM log WHERE run = run.number ORDER BY first DESC LIMIT 1)
-WHERE run.run_id = ?;
+FROM json_each(?) AS mine
+CROSS JOIN run ON run.run_id = mine.value
+LEFT JOIN log AS last ON last.id = (SELECT id FROM log WHERE run = run.number ORDER BY first DESC LIMIT 1);
 
 -- name: change_run
 UPDATE run SET status = ?, error = ?, due_at = ?, fingerprint = ?, known_seq = ? WHERE number = ?;
@@ -209,7 +209,7 @@ SELECT epoch FROM run WHERE run_id = ?;
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
        inputs_digest, state_digest, error, due_at, tags
 FROM runs
-WHERE owner IS NOT NULL AND status IN ('PENDING', 'RUNNING', 'WAITING') AND lease_until > ?
+WHERE owner IS NOT NULL AND status IN ('PENDING', 'RUNNING', 'WAITING') AND lease_until > ?1 AND owner <> ?2
 ORDER BY lease_until, number;
 
 -- name: extend_lease

@@ -40,7 +40,7 @@ from perdure.store.port import (
 )
 from perdure.store.sqlite import leaving, rows
 from perdure.store.sqlite.backup import FileFacts, back_up, file_facts
-from perdure.store.sqlite.connection import call, close_connection, open_connection
+from perdure.store.sqlite.connection import close_connection, open_connection
 from perdure.store.sqlite.failures import SQLITE_ERRORS, unreadable
 from perdure.store.sqlite.file import prepare_file
 from perdure.store.sqlite.inbox import PutOperation
@@ -54,8 +54,8 @@ from perdure.store.sqlite.operations import (
     StatementOperation,
     snapshot_parameters,
 )
-from perdure.store.sqlite.patience import patiently
 from perdure.store.sqlite.queries import QUERIES
+from perdure.store.sqlite.reader import Reader
 from perdure.store.sqlite.schema import Synchronous, set_up_reader, set_up_writer
 from perdure.store.sqlite.writer import Writer
 
@@ -85,12 +85,14 @@ class SQLiteStore:
         force: bool = False,
     ) -> None:
         self._path = Path(path)
+        self._location = str(self._path)
         self._synchronous: Synchronous = synchronous
         self._lock_timeout_s = lock_timeout_s
         self._force = force
         self._writing: aiosqlite.Connection | None = None
         self._reading: aiosqlite.Connection | None = None
         self._writer: Writer | None = None
+        self._reader: Reader | None = None
         self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._opened = 0
         self._pid = 0
@@ -99,7 +101,7 @@ class SQLiteStore:
     @property
     def location(self) -> str:
         """The path of the file."""
-        return str(self._path)
+        return self._location
 
     @property
     def commits(self) -> int:
@@ -138,12 +140,13 @@ class SQLiteStore:
         self._abandoned = weakref.finalize(self, _abandoned, location, self._reading, writing)
         self._abandoned.atexit = False
         self._writer = Writer(writing, location, lock_timeout_s=timeout_s)
+        self._reader = Reader(self._reading, timeout_s)
         self._pid, self._loop = os.getpid(), asyncio.get_running_loop()
 
     async def close(self) -> None:
         """Finish what was handed in and close the file; a store that is closed stays so."""
         if self._opened and self._pid != os.getpid():
-            self._reading = self._writing = self._writer = None
+            self._reading = self._writing = self._writer = self._reader = None
             self._opened = 0
             self._abandoned.detach()
         if self._opened:
@@ -153,7 +156,7 @@ class SQLiteStore:
             writer, reading, writing = self._writer, self._reading, self._writing
             if self._opened or writer is None or reading is None or writing is None:
                 return
-            self._writer = self._reading = self._writing = None
+            self._writer = self._reader = self._reading = self._writing = None
             self._abandoned.detach()
             await _completed(_disconnect(writer, reading, writing))
 
@@ -184,11 +187,11 @@ class SQLiteStore:
         return self._writer.submit(operation)
 
     async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
-        if self._reading is None:
+        if self._reader is None:
             raise StoreClosed("the store is closed", location=self.location)
         self._check_here()
         try:
-            return await call(self._reading, lambda raw: patiently(lambda: function(raw), self._lock_timeout_s))
+            return await self._reader.ask(function)
         except SQLITE_ERRORS as error:
             raise unreadable(error, self.location) from error
 
@@ -210,7 +213,7 @@ class SQLiteStore:
             Fenced: the epoch isn't the owner's, or the log isn't at ``after``.
             StoreError: the commit didn't happen; or, OutcomeUnknown, it couldn't be told.
         """
-        return self._write(AppendOperation(self.location, append))
+        return self._write(AppendOperation(self._location, append))
 
     async def read(self, run_id: str, after: int = 0, limit: int = 512) -> Sequence[Row]:
         """Return the next rows of a log, at most ``limit``, whose last event comes after a seq, in order.
@@ -321,9 +324,10 @@ class SQLiteStore:
         (ready_at,) = await self._fetch("next_due", (json.dumps([*graphs]),), rows.number)
         return ready_at
 
-    async def orphans(self, now: int) -> Sequence[RunInfo]:
-        """Return runs that are under a lease that hasn't run out."""
-        return await self._fetch("orphans", (now,), rows.run_info)
+    async def orphans(self, now: int, besides: Owner | None = None) -> Sequence[RunInfo]:
+        """Return runs that are under a lease that hasn't run out, and isn't that of an owner who asks about others."""
+        mine = rows.encode_owner(besides).decode() if besides is not None else ""
+        return await self._fetch("orphans", (now, mine), rows.run_info)
 
     async def heartbeat(self, leases: Sequence[Lease]) -> Sequence[str]:
         """Extend leases; return the ids of those that are lost."""

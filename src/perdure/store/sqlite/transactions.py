@@ -25,7 +25,7 @@ import structlog
 
 from perdure.errors import OutcomeUnknown, PerdureError, StoreError
 from perdure.store.sqlite.failures import translated
-from perdure.store.sqlite.operations import Operation
+from perdure.store.sqlite.operations import Operation, apply_all
 from perdure.store.sqlite.patience import patiently
 from perdure.store.sqlite.queries import QUERIES
 
@@ -90,13 +90,8 @@ class Transactions:
             patiently(lambda: connection.execute(QUERIES["begin"]), self._lock_timeout_s)
         except sqlite3.Error as error:
             raise _NotBegun(error) from error
-        outcomes: list[Any] = []
         try:
-            for operation in operations:
-                try:
-                    outcomes.append(operation.apply(connection))
-                except PerdureError as error:
-                    outcomes.append(error)
+            outcomes = apply_all(connection, operations)
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 _roll_back(connection)

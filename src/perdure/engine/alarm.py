@@ -14,6 +14,10 @@ from perdure.kernel.run import Run
 LONGEST_S = 30.0
 
 
+def _nobody_hears() -> None:
+    """Ring for a run that is over."""
+
+
 class Alarm:
     """Wakes a driver at the time its run is due."""
 
@@ -37,6 +41,11 @@ class Alarm:
         self._at = at
         if at is not None:
             self._task = asyncio.get_running_loop().create_task(self._sleep(at), name="perdure-alarm")
+
+    def end(self) -> None:
+        """Let it never ring again."""
+        self.cancel()
+        self._ring = _nobody_hears  # whom it leads back to shouldn't wait for the garbage collector
 
     def cancel(self) -> None:
         """Let it not ring any more."""

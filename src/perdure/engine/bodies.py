@@ -15,8 +15,7 @@ import asyncio
 import contextvars
 import importlib
 import pickle
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import suppress
@@ -62,41 +61,51 @@ def check_executors(graph: Graph[Any, Any, Any, Any], pools: Mapping[str, Pool])
 
 
 class Bodies:
-    """Calls the functions of one run's steps."""
+    """Calls the functions of one run's steps.
+
+    Attributes:
+        freed: called when there may be room again under a limit.
+    """
 
     def __init__(self, pools: Mapping[str, Pool], freed: Callable[[], None], observed: Observed | None = None) -> None:
         self._observed = observed
         self._pools = pools
-        self._freed = freed
-        self._working: Counter[str] = Counter()
-        self._left: Counter[str] = Counter()
+        self.freed = freed
+        self._working: dict[str, int] = {}
+        self._left: dict[str, int] = {}
 
     # --- room under limits ---
 
     def has_room(self, task: Task) -> bool:
         """Say whether a body may begin; threads that were left to themselves take room until they return."""
-        return all(self._working[key] + self._left[key] < capacity for key, capacity in limit_keys(task))
+        working, left = self._working, self._left
+        return all(working.get(key, 0) + left.get(key, 0) < capacity for key, capacity in limit_keys(task))
 
     def enter(self, task: Task) -> None:
         """Count a body that begins."""
-        self._working.update(key for key, _ in limit_keys(task))
+        _count(self._working, [key for key, _ in limit_keys(task)], 1)
 
     def leave(self, task: Task) -> None:
         """Count a body that has ended, as far as the run is concerned."""
-        self._working.subtract(key for key, _ in limit_keys(task))
+        _count(self._working, [key for key, _ in limit_keys(task)], -1)
 
     # --- calls ---
 
-    async def call(self, step: Called, task: Task, context: AttemptContext) -> Any:
-        """Return what a step gives out.
+    def call(self, step: Called, task: Task, context: AttemptContext) -> Awaitable[Any]:
+        """Return what comes to what a step gives out.
 
         Raises:
-            StepTimeout: it took longer than it may.
+            StepTimeout: it took longer than it may; when that is awaited, as all that follows.
             Exception: whatever the function raised.
         """
         timeout_s = step.policies.timeout_s
-        if timeout_s is None:
-            return await self._called(step, task, context, _nothing)
+        if timeout_s is not None:
+            return self._called_in_time(step, task, context, timeout_s)
+        if task.is_uncertain or (isinstance(step, Step) and step.is_plain):
+            return self._called(step, task, context, _nothing)
+        return step.call(context)
+
+    async def _called_in_time(self, step: Called, task: Task, context: AttemptContext, timeout_s: float) -> Any:
         loop = asyncio.get_running_loop()
         begun = False
 
@@ -171,7 +180,7 @@ class Bodies:
                 self._give_back(keys)
 
         future = threads.submit(function, begun=begin, returned=returned)
-        future.add_done_callback(lambda done: self._left.update(keys) if done.cancelled() else None)
+        future.add_done_callback(lambda done: _count(self._left, keys, 1) if done.cancelled() else None)
         return future
 
     async def _in_pool(self, pool: Pool, function: Callable[[], Any], task: Task) -> Any:
@@ -182,14 +191,19 @@ class Bodies:
             return await asyncio.wrap_future(submitted)
         except asyncio.CancelledError:
             if keys and not submitted.cancelled():
-                self._left.update(keys)
+                _count(self._left, keys, 1)
                 submitted.add_done_callback(lambda _: _tell(loop, partial(self._give_back, keys)))
             raise
 
     def _give_back(self, keys: list[str]) -> None:
         """Count a body no more that was left to itself, and has returned."""
-        self._left.subtract(keys)
-        self._freed()
+        _count(self._left, keys, -1)
+        self.freed()
+
+
+def _count(counts: dict[str, int], keys: Sequence[str], change: int) -> None:
+    for key in keys:
+        counts[key] = counts.get(key, 0) + change
 
 
 def _nothing() -> None:

@@ -198,13 +198,18 @@ class Driver:
             if self.run.status is Status.RUNNING:
                 await self._hand_back("stopped")
         finally:
-            self._alarm.cancel()
+            self._alarm.end()
             with anyio.CancelScope(shield=True):
                 await self._executor.close()
                 if self._snapshots is not None:
                     await self._snapshots.close(self.run)
-            if self.steps is not None:
-                self.steps.over()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self.steps is not None:
+            self.steps.over()
+        elif self.run.status in FINAL:
+            self.run.let_go()
 
     async def _continue(self, continued: RunContinued) -> None:
         """See to it that the run is there that this one goes on as, and end this one."""

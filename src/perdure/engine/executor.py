@@ -128,8 +128,9 @@ class Executor:
 
     def ease(self) -> None:
         """Let streams go on that were waiting for arms to be settled."""
-        for stream in self._streams.values():
-            stream.ease()
+        if self._streams:
+            for stream in self._streams.values():
+                stream.ease()
 
     async def close(self) -> None:
         """Stop everything, and wait until it has stopped, or for as long as a body may take."""
@@ -140,6 +141,7 @@ class Executor:
                 future.set_result(None)
         # Both lead back to the driver, and a run that is over shouldn't wait for the garbage collector.
         self._wake, self._fetch = _nobody_waits, _nothing_is_fetched
+        self._bodies.freed = _nobody_waits
         # A runner without a body ends by itself when it next has its turn, and nothing of the user's depends on when.
         runners = {runner for runner in self._running.values() if runner is not asyncio.current_task()}
         if not runners:

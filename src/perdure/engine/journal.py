@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -50,6 +50,7 @@ class Beside(msgspec.Struct, frozen=True):
 
 
 NOTHING = Beside()
+NO_BLOBS: Mapping[str, bytes] = {}
 
 
 def _to_nobody(run_id: str, rows: Sequence[Row]) -> None:
@@ -134,13 +135,14 @@ class Journal:
             after,
             rows,
             update,
-            dict(self._blobs.unsaved),
+            dict(self._blobs.unsaved) if self._blobs.unsaved else NO_BLOBS,
             opened=beside.opened,
             closed=beside.closed,
             consumed=beside.consumed,
             release=beside.release,
         )
-        self._blobs.save()
+        if self._blobs.unsaved:
+            self._blobs.save()
         if self._durability == "sync":
             began = self._clock.monotonic()
             await self._store.append(append)

@@ -66,7 +66,8 @@ def waits_touched(events: Sequence[AnyEvent], known: Set[str]) -> list[str]:
     """Return the tasks whose waits may have begun, changed or ended with these events."""
     touched: dict[str, None] = {}
     for event in events:
-        if isinstance(event, WaitOpened) or (type(event) in _WAIT_EVENTS and event.task in known):  # type: ignore[union-attr]
+        kind = type(event)
+        if kind is WaitOpened or (known and kind in _WAIT_EVENTS and event.task in known):  # type: ignore[union-attr]
             touched[event.task] = None  # type: ignore[union-attr]
     return list(touched)
 

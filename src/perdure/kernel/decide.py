@@ -13,6 +13,7 @@ Time and everything random come in as values. The user's own code is only called
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -37,7 +38,7 @@ from perdure.kernel.status import OVER, Status
 from perdure.kernel.stepping import override
 
 
-class Happening(msgspec.Struct):
+class Happening(msgspec.Struct, gc=False):
     """Everything that is in.
 
     Attributes:
@@ -52,10 +53,10 @@ class Happening(msgspec.Struct):
     """
 
     now: int
-    results: list[Result] = []
-    deliveries: list[Delivery] = []
-    requests: list[Request] = []
-    broken: dict[str, Exception] = {}
+    results: Sequence[Result] = ()
+    deliveries: Sequence[Delivery] = ()
+    requests: Sequence[Request] = ()
+    broken: Mapping[str, Exception] | None = None
     hold: Hold | None = None
     successor: Successor = ""
     is_draining: bool = False
@@ -94,7 +95,8 @@ def _go_on(deciding: Deciding, happening: Happening) -> None:
         settle(deciding)
         go_on_as_new(deciding, happening.successor)
         return
-    deliver(deciding, happening.deliveries)
+    if happening.deliveries:
+        deliver(deciding, happening.deliveries)
     ring(deciding)
     while True:
         settle(deciding)
@@ -104,13 +106,14 @@ def _go_on(deciding: Deciding, happening: Happening) -> None:
         if not start_ready(deciding) and not _has_more(deciding):
             break
     conclude(deciding)
-    _pause_where_uncertain(deciding)
+    if deciding.uncertain:
+        _pause_where_uncertain(deciding)
 
 
 def _pause_where_uncertain(deciding: Deciding) -> None:
     """Let the run stand still where only somebody can tell whether an effect has happened."""
     run = deciding.run
-    if deciding.uncertain and run.status is Status.RUNNING and not _has_bodies(run):
+    if run.status is Status.RUNNING and not _has_bodies(run):
         where = ", ".join(deciding.uncertain)
         reason = f"{where} was in flight when its process ended, and may have had its effect: look, and resume to run it again"
         deciding.record(RunPaused("perdure", reason))
@@ -125,7 +128,7 @@ def _has_more(deciding: Deciding) -> bool:
     return bool(run.arrivals or run.stirred or run.settled or (deciding.failure is not None and run.status not in OVER))
 
 
-def _is_held(deciding: Deciding, requests: list[Request]) -> bool:
+def _is_held(deciding: Deciding, requests: Sequence[Request]) -> bool:
     """Carry out what somebody wants of the run; say whether nothing may start."""
     if not requests:
         return False
@@ -175,5 +178,7 @@ Rest = Literal["running", "waiting"]
 
 def rest_of(run: Run) -> Rest:
     """Say whether a run that isn't over has anything to do before something comes in, or a time comes."""
-    idle = (Phase.WAITING, Phase.RETRYING, Phase.FAILED)
-    return "waiting" if run.tasks and all(task.phase in idle for task in run.tasks.values()) else "running"
+    for task in run.tasks.values():
+        if task.phase is Phase.RUNNING or task.phase is Phase.READY:
+            return "running"
+    return "waiting" if run.tasks else "running"

@@ -168,6 +168,8 @@ def pass_on(deciding: Deciding, task: Task) -> bool:
 def ring(deciding: Deciding) -> None:
     """Do what is due: retries become ready, sleeps end, deadlines pass."""
     run = deciding.run
+    if not run.alarms:
+        return
     run.next_alarm()
     while run.alarms and run.alarms[0][0] <= deciding.now:
         task = run.tasks[run.alarms[0][1]]

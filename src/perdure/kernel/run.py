@@ -368,6 +368,10 @@ class Run:
         scopes += [self.root, *self.maps.values()]
         return {instance.id: instance for scope in scopes for instance in scope.scope.values()}
 
+    def let_go(self) -> None:
+        """Take apart what refers to itself: many runs that are over shouldn't wait for the garbage collector."""
+        self.root.scope.clear()
+
     def lose(self, where: str) -> None:
         """Note that an arm has ended and led nowhere."""
         self.lost += 1
@@ -380,11 +384,15 @@ class Run:
 
     def next_alarm(self) -> int | None:
         """Return when the run next has something to do because of the time."""
+        if not self.alarms:
+            return self.deadline
         while self.alarms:
             at, task_id = self.alarms[0]
             task = self.tasks.get(task_id)
             if task is not None and task.due_at == at:
                 break
             heappop(self.alarms)
-        due = self.alarms[0][0] if self.alarms else None
-        return min((at for at in (due, self.deadline) if at is not None), default=None)
+        if not self.alarms:
+            return self.deadline
+        due = self.alarms[0][0]
+        return due if self.deadline is None else min(due, self.deadline)

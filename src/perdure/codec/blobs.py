@@ -63,6 +63,11 @@ class Blobs:
             self._size -= len(self._data.pop(next(iter(self._data))))
 
 
+def may_name_blobs(data: bytes) -> bool:
+    """Say whether a reference to a blob may stand in what was written."""
+    return _PREFIX in data
+
+
 def inlined(data: bytes, blobs: Blobs) -> msgspec.Raw:
     """Return what stands in an event for a value: its bytes, or a reference to them if they are many."""
     return msgspec.Raw(data) if len(data) <= MAX_INLINE_BYTES else kept_apart(data, blobs)

@@ -13,7 +13,15 @@ from typing import Any, Final
 
 import msgspec
 
-from perdure.codec.blobs import MAX_INLINE_BYTES, BlobMissing, Blobs, blob_digest, inlined, resolved
+from perdure.codec.blobs import (
+    MAX_INLINE_BYTES,
+    BlobMissing,
+    Blobs,
+    blob_digest,
+    inlined,
+    may_name_blobs,
+    resolved,
+)
 from perdure.codec.hints import is_open, item_type
 from perdure.codec.plans import Forms, Plan
 from perdure.codec.registry import Registry, tagged
@@ -35,6 +43,7 @@ __all__ = [
     "Written",
     "blob_digest",
     "encoded_events",
+    "may_name_blobs",
     "resolved",
     "storage_problems",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from perdure.codec.codec import BlobMissing, Blobs, blob_digest
+from perdure.codec.codec import BlobMissing, Blobs, blob_digest, may_name_blobs
 from perdure.engine.code import UserCode
 from perdure.engine.journal import Position
 from perdure.engine.snapshots import restored
@@ -42,8 +42,9 @@ async def rebuild(store: Store, info: RunInfo, run: Run, blobs: Blobs) -> Positi
             break
         for row in rows:
             events = read_row(row, position, info.run_id, store.location)
-            for digest in blobs_of(events, run.plan):
-                blobs.add(digest, await store.blob(info.run_id, digest))
+            if may_name_blobs(row.events):
+                for digest in blobs_of(events, run.plan):
+                    blobs.add(digest, await store.blob(info.run_id, digest))
             for event in events:
                 apply(run, event)
     if position.seq < info.last_seq:

@@ -51,11 +51,14 @@ def verify_row(row: Row, head: bytes, run_id: str, after: int, location: str) ->
     Raises:
         StoreCorrupt: it doesn't; the message says where.
     """
-    where = f"run {run_id!r}, events {row.first} to {row.first + row.count - 1}"
     if row.first != after + 1:
-        raise StoreCorrupt(f"{where}: they follow event {after}, so some are missing", location=location)
-    if chained(head, run_id, row.first, row.count, row.epoch, row.ts, row.events) != row.hash:
-        raise StoreCorrupt(f"{where}: what is stored isn't what was written (the hash differs)", location=location)
+        problem = f"they follow event {after}, so some are missing"
+    elif chained(head, run_id, row.first, row.count, row.epoch, row.ts, row.events) != row.hash:
+        problem = "what is stored isn't what was written (the hash differs)"
+    else:
+        return
+    where = f"run {run_id!r}, events {row.first} to {row.first + row.count - 1}"
+    raise StoreCorrupt(f"{where}: {problem}", location=location)
 
 
 def verify_blob(data: bytes, digest: str, run_id: str, location: str) -> None:

@@ -1,0 +1,232 @@
+"""Counting the work of a run: calls, events, commits and bytes, which unlike times are the same on every machine.
+
+Run as a program, ``python tests/work/counting.py``, it prints what ``recorded.py`` holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import gc
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import perdure
+
+LENGTH = 5
+"""The steps of each of many runs."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What a step costs, or an item of a map.
+
+    Attributes:
+        calls: of functions, those of the interpreter and its libraries included.
+        events: in the log.
+        rows: in the log, which are commits of a run.
+        bytes: of events.
+    """
+
+    calls: float
+    events: float
+    rows: float
+    bytes: float
+
+
+@dataclasses.dataclass
+class Texts:
+    """A list that grows."""
+
+    items: list[str] = dataclasses.field(default_factory=list)
+
+
+class Standstill:
+    """A clock that stands still: no slice of time ends, and nothing is looked for again and again."""
+
+    def now(self) -> int:
+        """Return a time of day."""
+        return 1_700_000_000_000_000
+
+    def monotonic(self) -> float:
+        """Return no progress."""
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for ever."""
+        await asyncio.get_running_loop().create_future()
+
+
+def line(length: int) -> Any:
+    """Return a chain of steps that are different nodes."""
+    g = perdure.GraphBuilder(name="line", input_type=int, output_type=int)
+
+    async def add_one(ctx: perdure.StepContext[None, None, int]) -> int:
+        return ctx.inputs + 1
+
+    steps = [g.step(add_one, node_id=f"step_{number}") for number in range(length)]
+    for one, other in zip([g.start_node, *steps], [*steps, g.end_node], strict=True):
+        g.add(g.edge_from(one).to(other))
+    return g.build()
+
+
+def loop(length: int) -> Any:
+    """Return one step that is run again and again."""
+    g = perdure.GraphBuilder(name="loop", input_type=int, output_type=int)
+
+    @g.step
+    async def add_one(ctx: perdure.StepContext[None, None, int]) -> int:
+        return ctx.inputs + 1
+
+    again = g.decision().branch(g.match(int, matches=lambda number: number < length).to(add_one))
+    g.add(
+        g.edge_from(g.start_node).to(add_one),
+        g.edge_from(add_one).to(again.branch(g.match(int).to(g.end_node))),
+    )
+    return g.build()
+
+
+def growing(length: int) -> Any:
+    """Return the same with a step that appends 1 KB to a list in the state."""
+    g = perdure.GraphBuilder(name="growing", state_type=Texts, input_type=int, output_type=int)
+
+    @g.step
+    async def append(ctx: perdure.StepContext[Texts, None, int]) -> int:
+        ctx.state.items.append("x" * 1024)
+        return ctx.inputs + 1
+
+    again = g.decision().branch(g.match(int, matches=lambda number: number < length).to(append))
+    g.add(
+        g.edge_from(g.start_node).to(append),
+        g.edge_from(append).to(again.branch(g.match(int).to(g.end_node))),
+    )
+    return g.build()
+
+
+def mapped() -> Any:
+    """Return a map into a join."""
+    g = perdure.GraphBuilder(name="mapped", input_type=list[int], output_type=list[int])
+
+    @g.step
+    async def add_one(ctx: perdure.StepContext[None, None, int]) -> int:
+        return ctx.inputs + 1
+
+    join = g.join(perdure.reduce_list_append, initial_factory=list[int])
+    g.add(
+        g.edge_from(g.start_node).map().to(add_one),
+        g.edge_from(add_one).to(join),
+        g.edge_from(join).to(g.end_node),
+    )
+    return g.build()
+
+
+def chain_of(length: int) -> tuple[Any, list[dict[str, Any]]]:
+    """Return a graph and what to start: one run of a chain."""
+    return loop(length), [{"inputs": 0}]
+
+
+def map_of(size: int) -> tuple[Any, list[dict[str, Any]]]:
+    """Return a graph and what to start: one map."""
+    return mapped(), [{"inputs": list(range(size))}]
+
+
+def many_of(steps: int) -> tuple[Any, list[dict[str, Any]]]:
+    """Return a graph and what to start: many short chains at once."""
+    return line(LENGTH), [{"inputs": 0}] * (steps // LENGTH)
+
+
+def appends_of(length: int) -> tuple[Any, list[dict[str, Any]]]:
+    """Return a graph and what to start: one run whose state grows."""
+    return growing(length), [{"inputs": 0, "state": Texts()}]
+
+
+KINDS: dict[str, tuple[Callable[[int], tuple[Any, list[dict[str, Any]]]], int, int]] = {
+    "chain": (chain_of, 100, 300),
+    "map": (map_of, 1_000, 3_000),
+    "runs": (many_of, 500, 1_500),
+    "append": (appends_of, 100, 300),
+}
+"""What is counted: what makes it, and two sizes, whose difference counts: what is done once per process, or run, drops out."""
+
+
+async def _run(store: Any, graph: Any, given: list[dict[str, Any]]) -> None:
+    async with perdure.Engine.open(store, [graph], clock=Standstill()) as engine:
+
+        async def one(number: int, arguments: dict[str, Any]) -> None:
+            await (await engine.start(graph, run_id=f"run {number}", **arguments)).result()
+
+        await asyncio.gather(*(one(number, arguments) for number, arguments in enumerate(given)))
+
+
+def calls_of(work: Awaitable[None]) -> int:
+    """Return how many functions are called in an event loop until something is done."""
+    count = 0
+
+    def called(frame: Any, kind: str, argument: Any) -> None:
+        nonlocal count
+        if kind in ("call", "c_call"):
+            count += 1
+
+    async def counted() -> None:
+        sys.setprofile(called)
+        try:
+            await work
+        finally:
+            sys.setprofile(None)
+
+    gc.collect()
+    gc.disable()  # what it finalizes, and when, is none of the work
+    try:
+        asyncio.run(counted())
+    finally:
+        gc.enable()
+    return count
+
+
+def _logged(path: Path) -> tuple[int, int, int]:
+    connection = sqlite3.connect(path)
+    ((events, rows, size),) = connection.execute("SELECT sum(count), count(*), sum(length(events)) FROM log")
+    connection.close()
+    return events, rows, size
+
+
+def work_of(kind: str) -> Work:
+    """Return what a step, or an item, costs: calls in a run on a MemoryStore, the rest in one on a file."""
+    make, small, large = KINDS[kind]
+    asyncio.run(_run(perdure.MemoryStore(), *make(small)))  # what is made on first use
+    calls, logged = [], []
+    for size in (small, large):
+        graph, given = make(size)
+        calls.append(calls_of(_run(perdure.MemoryStore(), graph, given)))
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(_run(perdure.SQLiteStore(Path(folder) / "runs.db", synchronous="NORMAL"), graph, given))
+            logged.append(_logged(Path(folder) / "runs.db"))
+    more = large - small
+    events, rows, size = (after - before for before, after in zip(*logged, strict=True))
+    return Work(*(round(figure / more, 2) for figure in (calls[1] - calls[0], events, rows, size)))
+
+
+def commits_of(kind: str, size: int) -> int:
+    """Return how many transactions, each an fsync where ``synchronous`` is FULL, a file takes for runs of a size."""
+    graph, given = KINDS[kind][0](size)
+
+    async def main(path: Path) -> int:
+        store = perdure.SQLiteStore(path, synchronous="NORMAL")
+        await store.open()
+        before = store.commits
+        await _run(store, graph, given)
+        commits = store.commits - before
+        await store.close()
+        return commits
+
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(main(Path(folder) / "runs.db"))
+
+
+if __name__ == "__main__":
+    for name in KINDS:
+        print(f'    "{name}": {work_of(name)},')

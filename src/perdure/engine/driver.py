@@ -26,6 +26,7 @@ from perdure.engine.journal import NOTHING, Beside, Journal
 from perdure.engine.logging import get_logger, log_failures
 from perdure.engine.recovery import rebuild, refold_joins
 from perdure.engine.registered import new_run
+from perdure.engine.runners import Runners
 from perdure.engine.snapshots import Snapshots
 from perdure.engine.steps import Steps
 from perdure.engine.streams import Stream
@@ -93,6 +94,7 @@ class Driver:
         durable: Durable | None,
         pools: Mapping[str, Pool] | None = None,
         steps: Steps | None = None,
+        runners: Runners | None = None,
     ) -> None:
         self.run = run
         self.exception: BaseException | None = None
@@ -131,6 +133,7 @@ class Driver:
             wake=self._wake_up,
             fetch=self._fetch,
             observed=durable.journal.observed if durable is not None else None,
+            runners=runners,
         )
 
     def _wake_up(self) -> None:

@@ -1,21 +1,11 @@
-"""Running bodies: one pool of runners for each run.
+"""Running the bodies of one run: what is to run, what comes of it, and what is stopped.
 
-An asyncio task for every body would cost more than most bodies do. A *runner* is a task that runs one body after another;
-a body that never waits is over within the call that began it. When a body does wait, its runner waits with it, and a
-stand-by takes over the queue: there are as many runners as there are bodies waiting, and one more.
-
-What bodies leave behind must not reach the next one. A runner that finds its context variables or its cancellation
-count changed is retired, and the next body gets a fresh one.
-
-Results go into a list that the driver empties when it wakes. A runner lets the driver have its turn after a slice of
-bodies, so that many short ones end up in one decision and one commit.
+The bodies run in the tasks of ``runners.py``. Results go into a list that the driver empties when it wakes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor as Pool
 from random import random
@@ -26,9 +16,10 @@ import structlog
 from perdure.codec.codec import BlobMissing, Written
 from perdure.engine.bodies import Bodies
 from perdure.engine.clock import Clock
-from perdure.engine.context import AttemptContext, current_attempt
+from perdure.engine.context import AttemptContext
 from perdure.engine.evaluate import Evaluated, Flows
 from perdure.engine.observing import Observed
+from perdure.engine.runners import Cell, Runners
 from perdure.engine.streams import Stream
 from perdure.engine.values import Values
 from perdure.engine.waiting import parked
@@ -46,10 +37,6 @@ from perdure.kernel.results import Continued, Failed, Result, Streaming, Succeed
 from perdure.kernel.run import Instance, Run, Task
 from perdure.kernel.state.committed import Transaction
 from perdure.kernel.state.tree import freeze, thaw
-
-SLICE = 128
-SLICE_S = 0.002
-"""How many bodies a runner runs, and for how long, before it lets the driver have its turn."""
 
 GRACE_S = 5.0
 """How long a body may take to end after it was cancelled, before it is left to itself."""
@@ -71,6 +58,7 @@ class Executor:
     """Runs the bodies of one run.
 
     Attributes:
+        run: the run as it is.
         results: what has come of them since the driver last looked.
     """
 
@@ -87,6 +75,7 @@ class Executor:
         wake: Callable[[], None],
         fetch: Callable[[str], Awaitable[None]],
         observed: Observed | None = None,
+        runners: Runners | None = None,
     ) -> None:
         self.run = run
         self.results: list[Result | Stream] = []
@@ -95,28 +84,26 @@ class Executor:
         self._flows = flows
         self._values = values
         self._clock = clock
-        self._monotonic = clock.monotonic
         self._observed = observed
         self._bodies = Bodies(pools, self._room_again, observed)
         self._held: list[Task] = []
         self._wake = wake
         self._fetch = fetch
-        self._queue: deque[Task] = deque()
-        self._idle: list[asyncio.Future[None]] = []
-        self._runners: set[asyncio.Task[None]] = set()
+        self._runners = runners if runners is not None else Runners(clock.monotonic)
+        self._is_in_use = False
         self._running: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[tuple[str, int]] = set()
         self._streams: dict[str, Stream] = {}
-        self._standby = False
         self._closed = False
 
     # --- for the driver ---
 
     def start(self, tasks: list[Task]) -> None:
         """Run the bodies of tasks, in this order."""
-        self._queue.extend(tasks)
-        if not self._standby:
-            self._call_standby()
+        if not self._is_in_use:
+            self._is_in_use = True
+            self._runners.enter()
+        self._runners.put(self, tasks)
 
     def stop(self, attempts: list[tuple[str, int]]) -> None:
         """Stop the bodies of attempts; what they still report is dropped."""
@@ -135,10 +122,9 @@ class Executor:
     async def close(self) -> None:
         """Stop everything, and wait until it has stopped, or for as long as a body may take."""
         self._closed = True
-        self._queue.clear()
-        for future in self._idle:
-            if not future.done():
-                future.set_result(None)
+        if self._is_in_use:
+            self._is_in_use = False
+            self._runners.leave()
         # Both lead back to the driver, and a run that is over shouldn't wait for the garbage collector.
         self._wake, self._fetch = _nobody_waits, _nothing_is_fetched
         self._bodies.freed = _nobody_waits
@@ -153,63 +139,31 @@ class Executor:
             if self._running[task_id] in abandoned:
                 log.warning("a body ignores its cancellation and is left to itself", run=self.run.run_id, task=task_id)
 
-    # --- runners ---
+    # --- for the runners ---
 
-    def _call_standby(self) -> None:
-        self._standby = True
-        while self._idle:
-            future = self._idle.pop()
-            if not future.done():
-                future.set_result(None)
-                return
-        runner = asyncio.get_running_loop().create_task(self._work(), context=contextvars.copy_context())
-        self._runners.add(runner)
-        runner.add_done_callback(self._runners.discard)
+    def takes_up(self, task: Task) -> bool:
+        """Say whether the body of a task begins now: not if it was stopped, or has to wait for room."""
+        if self._closed:
+            return False
+        if self._stopping and (task.id, task.attempt) in self._stopping:
+            self._stopping.discard((task.id, task.attempt))
+            return False
+        if task.node.limits:
+            if not self._bodies.has_room(task):
+                self._held.append(task)
+                return False
+            self._bodies.enter(task)
+        return True
 
-    async def _work(self) -> None:
-        runner = asyncio.current_task()
-        assert runner is not None
-        cell: list[AttemptContext | None] = [None]
-        current_attempt.set(cell)
-        clean = contextvars.copy_context()
-        while True:
-            self._standby = False
-            count = 0
-            until = self._monotonic() + SLICE_S
-            while self._queue:
-                task = self._queue.popleft()
-                if self._stopping and (task.id, task.attempt) in self._stopping:
-                    self._stopping.discard((task.id, task.attempt))
-                    continue
-                if self._queue and not self._standby:
-                    self._call_standby()
-                if task.node.limits:
-                    if not self._bodies.has_room(task):
-                        self._held.append(task)
-                        continue
-                    self._bodies.enter(task)
-                self._running[task.id] = runner
-                try:
-                    await self._attempt(task, cell)
-                finally:
-                    del self._running[task.id]
-                    cell[0] = None
-                    if task.node.limits:
-                        self._leave(task)
-                if runner.cancelling() or contextvars.copy_context() != clean:
-                    if self._queue and not self._standby:
-                        self._call_standby()
-                    return
-                count += 1
-                if count >= SLICE or self._monotonic() > until:
-                    count = 0
-                    await asyncio.sleep(0)
-                    until = self._monotonic() + SLICE_S
-            if self._closed:
-                return
-            future = asyncio.get_running_loop().create_future()
-            self._idle.append(future)
-            await future
+    async def carry_out(self, task: Task, runner: asyncio.Task[None], cell: Cell) -> None:
+        """Run the body of a task that was taken up, and report what comes of it."""
+        self._running[task.id] = runner
+        try:
+            await self._attempt(task, cell)
+        finally:
+            del self._running[task.id]
+            if task.node.limits:
+                self._leave(task)
 
     def _leave(self, task: Task) -> None:
         self._bodies.leave(task)
@@ -218,12 +172,10 @@ class Executor:
 
     def _room_again(self) -> None:
         """Let bodies begin that found threads in their place which had been left to themselves."""
-        self._queue.extendleft(reversed(self._held))
-        self._held.clear()
-        if self._queue and not self._standby:
-            self._call_standby()
+        held, self._held = self._held, []
+        self._runners.put_first(self, held)
 
-    async def _attempt(self, task: Task, cell: list[AttemptContext | None]) -> None:
+    async def _attempt(self, task: Task, cell: Cell) -> None:
         """Run one body and report what comes of it."""
         attempt = task.attempt
         result: Result | None
@@ -275,7 +227,7 @@ class Executor:
         if len(self.results) == 1:
             self._wake()
 
-    async def _body(self, task: Task, cell: list[AttemptContext | None]) -> Result:
+    async def _body(self, task: Task, cell: Cell) -> Result:
         node, values = task.node, self._values
         try:
             inputs = values.load(task.value)

@@ -28,6 +28,7 @@ from perdure.engine.owner import appear, disappear, is_provably_dead
 from perdure.engine.publish import OnEvent, Publisher
 from perdure.engine.recovery import rebuild
 from perdure.engine.registered import Registered, new_run, registered
+from perdure.engine.runners import RunnersByContext
 from perdure.engine.steps import Steps
 from perdure.engine.values import CodedValues
 from perdure.engine.watch import Watch
@@ -101,6 +102,7 @@ class Worker:
         self._deps = deps
         self._deps_for = dict(deps_for)
         self._pools = dict(pools)
+        self._runners = RunnersByContext(clock.monotonic)
         self._watch = Watch(self)
         self._taking: set[asyncio.Task[Any]] = set()
         self._log = get_logger("perdure.engine").bind()  # unbound, it would be made anew at each use
@@ -213,7 +215,8 @@ class Worker:
         self.leases.add(run.run_id, journal.epoch)
         durable = Durable(self.store, journal, values)
         segment = segment or self.segment(graph)
-        driver = Driver(run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
+        runners = self._runners.here()
+        driver = Driver(run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps, runners)
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver, journal.epoch)
         self.keep(run.run_id, graph, deps, is_given=is_given)

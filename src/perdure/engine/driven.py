@@ -24,12 +24,25 @@ class Driven:
         self.driver = driver
         self.lease = Lease(driver.run.run_id, epoch, 0)
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting: list[asyncio.Future[None]] = []
         self.task: asyncio.Task[None] | None = None
         self.error: BaseException | None = None
 
     async def settled(self) -> None:
         """Wait until the driver has stopped."""
-        await asyncio.shield(self.over)
+        if not self.over.done():
+            # One for each who waits, and may be cancelled; to shield the one of all from that costs three callbacks.
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
+
+    def end(self) -> None:
+        """Tell those who wait that the driver has stopped."""
+        self.over.set_result(None)
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
 
     @property
     def is_complete(self) -> bool:

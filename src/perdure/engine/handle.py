@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -108,7 +107,7 @@ class RunHandle(Generic[OutputT]):
             driven = self._engine.driven(self._run_id) or self._driven
             if driven is not None:
                 self._driven, self._was_driven = driven, True
-                await asyncio.shield(driven.over)
+                await driven.settled()
                 driven.raise_error()
                 if driven.is_complete:
                     return Status.COMPLETED

@@ -53,7 +53,7 @@ async def _driving(driven: Driven) -> None:
     except Exception as error:
         driven.error = error
     finally:
-        driven.over.set_result(None)
+        driven.end()
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from perdure.engine.bodies import check_executors
@@ -247,7 +248,7 @@ class Worker:
                 await self._let_go(driven, kept)
             finally:  # whoever waits must be told, whatever comes in between
                 self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
-                driven.over.set_result(None)
+                driven.end()
                 self._watch.note(run_id, driven)
 
     async def _let_go(self, driven: Driven, kept: tuple[str, Any] | None) -> None:
@@ -286,13 +287,22 @@ class Worker:
         """Do something that takes a lease, whoever is cancelled: a lease that nobody drives under keeps others away."""
         task = asyncio.get_running_loop().create_task(work)
         self._taking.add(task)
-        task.add_done_callback(self._seen_through)
-        return await asyncio.shield(task)
+        waiting: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        task.add_done_callback(partial(self._seen_through, waiting))
+        return await waiting
 
-    def _seen_through(self, task: asyncio.Task[Any]) -> None:
+    def _seen_through(self, waiting: asyncio.Future[T], task: asyncio.Task[T]) -> None:
         self._taking.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.debug("a run couldn't be taken", error=str(error))
+        error = task.exception() if not task.cancelled() else None
+        if waiting.done():  # its caller was cancelled
+            if error is not None:
+                self._log.debug("a run couldn't be taken", error=str(error))
+        elif task.cancelled():
+            waiting.cancel()
+        elif error is not None:
+            waiting.set_exception(error)
+        else:
+            waiting.set_result(task.result())
 
     async def recover(self) -> int:
         """Drive on the runs of this worker's graphs that are due and that nobody drives; return how many."""

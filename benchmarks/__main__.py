@@ -9,13 +9,13 @@ from pathlib import Path
 
 from benchmarks.measure import as_json, measure, shown
 from benchmarks.peers import turns
-from benchmarks.suite import ALL
+from benchmarks.suite import ALL, LONG
 
 
 def main() -> None:
     """Run the benchmarks that are named, or all but the longest."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"which ones: {', '.join(ALL)}; by default all but million")
+    parser.add_argument("names", nargs="*", help=f"which ones: {', '.join(ALL)}; by default all but {', '.join(LONG)}")
     parser.add_argument("--rounds", type=int, default=5, help="how often each contender takes its turn")
     parser.add_argument("--dir", type=Path, help="where the files lie; a disk whose fsync is real")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each benchmark")
@@ -32,7 +32,7 @@ def main() -> None:
             python = turns.install((given.environment or Path(temporary) / "environment").absolute())
             print(turns.versions(python), file=sys.stderr, flush=True)
             turns.join_in(ALL, python)
-        default = turns.WORKS if given.peers else [name for name in ALL if name != "million"]
+        default = turns.WORKS if given.peers else [name for name in ALL if name not in LONG]
         for name in given.names or default:
             benchmark = ALL[name]
             figures = measure(benchmark, given.rounds, given.dir)

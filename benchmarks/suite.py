@@ -14,8 +14,11 @@ from typing import Any
 import perdure
 from benchmarks import graphs
 from benchmarks.bound import bound_chain, bound_map, bound_runs
+from benchmarks.crowd import crowd
 from benchmarks.measure import Benchmark, Contender, Figures, Measured, main_file_bytes
+from benchmarks.recovery import killed, recovery
 from benchmarks.waiting import resuming, waiting
+from benchmarks.waking import waking
 
 MEMORY, DURABLE, BOUND = "perdure in memory", "perdure durable (FULL)", "bound (FULL)"
 
@@ -167,12 +170,17 @@ def _in_child(size: int) -> Contender:
 
 def million() -> Benchmark:
     """A map of 1,000,000 items, and what memory it takes."""
-    large, small = "1,000,000 items, durable", "100,000 items, durable"
+    large, small = "1,000,000 items, durable", "10,000 items, durable"
+
+    def keeps_memory(found: Figures) -> bool:
+        extra = found.extra[large]
+        return found.ratios[large, small] <= 1.5 and extra["MB at the peak"] - extra["MB with the inputs"] < 400
+
     return Benchmark(
         "million",
         "a map of 1,000,000 items into a sum, each size in a process of its own",
-        {large: _in_child(1_000_000), small: _in_child(100_000)},
-        {large: ("≤ 1.3 × that of 100,000", lambda found: found.ratios[large, small] <= 1.3)},
+        {large: _in_child(1_000_000), small: _in_child(10_000)},
+        {large: ("≤ 1.5 × that of 10,000, and < 400 MB more than with the inputs", keeps_memory)},
         unit="µs an item",
         rounds=1,
     )
@@ -218,75 +226,6 @@ def many_runs() -> Benchmark:
             MEMORY: _runs_in_memory,
         },
         {DURABLE: ("≤ 35 µs", lambda found: found.of[DURABLE] <= 35)},
-    )
-
-
-# --- recovery ---
-
-
-def _recovered(size: int, *, snapshot: bool = True) -> Contender:
-    """Measure how long it takes until a run of which everything but its last step is done goes on."""
-
-    async def contender(folder: Path) -> Measured:
-        blocked = asyncio.Event()
-        resumed = asyncio.Event()
-        is_first = True
-        g = perdure.GraphBuilder(name="recovered", input_type=list[int], output_type=int)
-
-        @g.step
-        async def add_one(ctx: perdure.StepContext[None, None, int]) -> int:
-            return ctx.inputs + 1
-
-        @g.step
-        async def last(ctx: perdure.StepContext[None, None, list[int]]) -> int:
-            (blocked if is_first else resumed).set()
-            if is_first:
-                await asyncio.Event().wait()
-            return sum(ctx.inputs)
-
-        join = g.join(perdure.reduce_list_append, initial_factory=list[int])
-        g.add(
-            g.edge_from(g.start_node).map().to(add_one),
-            g.edge_from(add_one).to(join),
-            g.edge_from(join).to(last),
-            g.edge_from(last).to(g.end_node),
-        )
-        graph, path = g.build(), folder / "runs.db"
-        async with perdure.Engine.open(path, graphs=[graph]) as engine:
-            await engine.start(graph, inputs=list(range(size)), run_id="recovered")
-            await blocked.wait()
-        is_first = False
-        measured = Measured(1)
-        if not snapshot:
-            store = perdure.SQLiteStore(path)
-            await store.open()
-            await store.drop_snapshot("recovered")
-            await store.close()
-        engine = perdure.Engine.open(path, graphs=[graph])
-        with measured.timed():
-            await engine.__aenter__()
-            await resumed.wait()
-        assert await engine.attach("recovered").result() == size * (size + 1) // 2
-        await engine.__aexit__(None, None, None)
-        return measured
-
-    return contender
-
-
-def recovery() -> Benchmark:
-    """Recovery of a run whose items are all done, until its next body runs."""
-    first = "10,000 items done"
-    return Benchmark(
-        "recovery",
-        "from opening the engine to the body that the crash interrupted",
-        {
-            first: _recovered(10_000),
-            "100,000 items done": _recovered(100_000),
-            "100,000 items done, no snapshot": _recovered(100_000, snapshot=False),
-        },
-        {first: ("≤ 100 ms", lambda found: found.of[first] <= 100_000)},
-        unit="µs",
-        rounds=3,
     )
 
 
@@ -347,5 +286,11 @@ ALL = {
         waiting(),
         resuming(),
         million(),
+        crowd(),
+        waking(),
+        killed(),
     )
 }
+
+LONG = ("million", "killed")
+"""Those that take minutes, and are only run if they are named."""

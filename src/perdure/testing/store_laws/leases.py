@@ -212,3 +212,5 @@ class LeaseLaws(Laws):
         (orphan,) = await store.orphans(NOW)
         assert orphan == await known(store, "driven")
         assert orphan.owner == owner()
+        assert [*await store.orphans(NOW, owner())] == [], "who asks about others knows of himself that he lives"
+        assert [*await store.orphans(NOW, owner("another"))] == [orphan]

@@ -203,3 +203,30 @@ def test_every_part_of_a_run_is_held_or_follows_from_what_is_held() -> None:
     }  # fmt: skip
     never = {"successor"}  # no snapshot is taken of a run that is about to go on as a new one
     assert set(vars(Run(Blocked().graph.plan, "it", None))) == of_run | follows | never
+
+
+def test_all_snapshots_of_a_run_together_are_no_longer_than_its_log() -> None:
+    """However often one is taken: each only when the log has grown by twice what the last one took."""
+    sizes: list[int] = []
+
+    class Weighing(MemoryStore):
+        async def save_snapshot(self, run_id, snapshot) -> None:
+            sizes.append(len(snapshot.data))
+            await super().save_snapshot(run_id, snapshot)
+
+    async def law() -> None:
+        store, blocked = Weighing(), Blocked()
+        await store.open()
+        blocked.go_on.set()
+        async with Engine.open(store, graphs=[blocked.graph]) as engine:
+            for number in range(3):
+                sizes.clear()
+                run_id = f"run {number}"
+                await (
+                    await engine.start(blocked.graph, inputs=list(range(SIZE)), state=Seen(), run_id=run_id)
+                ).result()
+                logged = sum(len(row.events) for row in await store.read(run_id))
+                assert sizes
+                assert sum(sizes) <= logged
+
+    asyncio.run(law())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, TypeVar
 
 from perdure.engine.driver import Driver
 from perdure.kernel.run import Run
 from perdure.kernel.status import Status
 from perdure.store.port import Lease
+
+T = TypeVar("T")
 
 
 class Driven:
@@ -71,3 +73,16 @@ def noted(exception: BaseException, run: Run) -> BaseException:
     if note not in getattr(exception, "__notes__", ()):
         exception.add_note(note)
     return exception
+
+
+def hand_over(task: asyncio.Task[T], waiting: asyncio.Future[T]) -> bool:
+    """Give what has come of a task to who waits for it; say whether anybody still does."""
+    if waiting.done():  # its caller was cancelled
+        return False
+    if task.cancelled():
+        waiting.cancel()
+    elif (error := task.exception()) is not None:
+        waiting.set_exception(error)
+    else:
+        waiting.set_result(task.result())
+    return True

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from perdure.engine.bodies import check_executors
 from perdure.engine.clock import Clock
-from perdure.engine.driven import Driven
+from perdure.engine.driven import Driven, hand_over
 from perdure.engine.driver import Driver, Durable
 from perdure.engine.fitting import fit_of
 from perdure.engine.journal import Journal
@@ -293,16 +293,8 @@ class Worker:
 
     def _seen_through(self, waiting: asyncio.Future[T], task: asyncio.Task[T]) -> None:
         self._taking.discard(task)
-        error = task.exception() if not task.cancelled() else None
-        if waiting.done():  # its caller was cancelled
-            if error is not None:
-                self._log.debug("a run couldn't be taken", error=str(error))
-        elif task.cancelled():
-            waiting.cancel()
-        elif error is not None:
-            waiting.set_exception(error)
-        else:
-            waiting.set_result(task.result())
+        if not hand_over(task, waiting) and not task.cancelled() and (error := task.exception()) is not None:
+            self._log.debug("a run couldn't be taken", error=str(error))
 
     async def recover(self) -> int:
         """Drive on the runs of this worker's graphs that are due and that nobody drives; return how many."""

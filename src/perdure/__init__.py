@@ -84,7 +84,7 @@ from perdure.kernel.status import Status
 from perdure.store.aes_gcm import AES256GCM
 from perdure.store.encryption import Encryption
 from perdure.store.memory import MemoryStore
-from perdure.store.port import RunInfo
+from perdure.store.records import RunInfo
 from perdure.store.sqlite.store import SQLiteStore
 from perdure.version import __version__
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from perdure import Graph, GraphBuilder, MemoryStore, StepContext, reduce_sum
-from perdure.store.port import Append, NewRun, RunInfo
+from perdure.store.records import Append, NewRun, RunInfo
 
 
 class Counting(MemoryStore):

@@ -17,7 +17,7 @@ from perdure.engine.recovery import read_row
 from perdure.errors import GraphRuntimeError, StoreCorrupt
 from perdure.events import decode_events
 from perdure.store.chain import chained
-from perdure.store.port import Row
+from perdure.store.records import Row
 
 LONGEST_S = 2.0
 """How long reading up to a megabyte may take, on a machine that does much else."""

@@ -21,7 +21,7 @@ from faults.disk import Disk, Done, Note, on
 from faults.images import MANNERS, Platter, write_image
 from faults.witness import Logs, Witness, acknowledge, read_logs, see_through
 from faults.workload import Told, Workload
-from perdure.store.port import Row
+from perdure.store.records import Row
 
 LONG_S = 60
 

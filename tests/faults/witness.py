@@ -9,7 +9,7 @@ from typing import Any
 from faults.workload import Told, Workload
 from perdure import Recorded, SQLiteStore
 from perdure.events import Answered, NodeCancelled, NodeCompleted, NodeStarted, SignalKept, SignalReceived
-from perdure.store.port import Append, NewRun, Row
+from perdure.store.records import Append, NewRun, Row
 from perdure.testing.invariants import violations
 
 Logs = dict[str, list[Row]]

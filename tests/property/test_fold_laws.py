@@ -18,7 +18,8 @@ from perdure.engine.registered import new_run, registered
 from perdure.engine.values import CodedValues
 from perdure.events import NodeCompleted
 from perdure.kernel.run import Run
-from perdure.store.port import Append, Store
+from perdure.store.port import Store
+from perdure.store.records import Append
 from perdure.testing.invariants import violations
 from property.portrait import portrait
 from random_graphs import Tally, build, evaluate, has_race, possible, random_block

@@ -11,7 +11,7 @@ import pytest
 
 from perdure import MemoryStore, __version__
 from perdure.engine.inspect import inspect_run
-from perdure.store.port import NewRun, Row, RunUpdate
+from perdure.store.records import NewRun, Row, RunUpdate
 
 HISTORIES = Path(__file__).with_name("histories")
 FILES = sorted(HISTORIES.glob("*/*.json"))

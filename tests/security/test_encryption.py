@@ -267,7 +267,7 @@ def test_a_row_is_bound_to_its_place_and_time(field: str) -> None:
     import msgspec
 
     from perdure.store.encryption import Sealing
-    from perdure.store.port import Row
+    from perdure.store.records import Row
 
     sealing = Sealing(KEYS)
     row = Row(1, 2, 3, 4, sealing.row("r", 1, 2, 3, 4, b'[["X"]]'), b"")

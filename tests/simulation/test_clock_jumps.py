@@ -8,7 +8,7 @@ import pytest
 
 from perdure import Engine, Graph, GraphBuilder, StepContext
 from perdure.events import SegmentStarted
-from perdure.store.port import Owner
+from perdure.store.records import Owner
 from perdure.testing.invariants import violations
 from simulation.world import World
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from perdure.engine.history import Recorded
     from perdure.engine.places import Place
     from perdure.kernel.progress import BatchProgress, Picture
-    from perdure.store.port import RunInfo
+    from perdure.store.records import RunInfo
 
 WIDTH = 24
 """How many characters a bar has."""

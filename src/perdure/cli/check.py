@@ -14,7 +14,7 @@ from perdure.cli.output import print_json_lines, print_table
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
     from perdure.engine.fitting import Fit
-    from perdure.store.port import RunInfo
+    from perdure.store.records import RunInfo
 
 UNFINISHED = ("PENDING", "RUNNING", "WAITING", "PAUSED", "STALLED")
 PAGE = 1 << 31

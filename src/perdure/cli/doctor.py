@@ -14,7 +14,7 @@ from perdure.cli.exits import Exit
 from perdure.cli.output import duration, print_json_lines
 
 if TYPE_CHECKING:
-    from perdure.store.port import RunInfo
+    from perdure.store.records import RunInfo
     from perdure.store.sqlite.backup import FileFacts
 
 LITTLE_SPACE = 256 << 20

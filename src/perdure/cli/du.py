@@ -12,7 +12,7 @@ from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import print_facts, print_json, print_table
 
 if TYPE_CHECKING:
-    from perdure.store.port import Size
+    from perdure.store.records import Size
     from perdure.store.sqlite.backup import FileFacts
 
 

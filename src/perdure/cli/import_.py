@@ -9,7 +9,7 @@ import click
 
 from perdure.cli.database import awaited, db_option, json_option
 from perdure.cli.driving import tell_status
-from perdure.store.port import OVER
+from perdure.store.records import OVER
 
 if TYPE_CHECKING:
     from perdure.store.export import Exported

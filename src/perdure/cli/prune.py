@@ -12,7 +12,7 @@ import click
 from perdure.cli.arguments import graph_option
 from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import print_json
-from perdure.store.port import OVER
+from perdure.store.records import OVER
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 ALL = 1 << 31

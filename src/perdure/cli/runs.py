@@ -14,7 +14,7 @@ from perdure.cli.output import Moment, clipped, duration, iso, moment, print_jso
 from perdure.kernel.status import Status
 
 if TYPE_CHECKING:
-    from perdure.store.port import RunInfo
+    from perdure.store.records import RunInfo
 
 _STATUSES = click.Choice([status.value for status in Status], case_sensitive=False)
 

@@ -13,7 +13,7 @@ from perdure.cli.database import awaited, db_option, json_lines_option, opened
 from perdure.cli.output import clipped, iso, moment, print_json_lines, print_table, tell_limit
 
 if TYPE_CHECKING:
-    from perdure.store.port import Wait
+    from perdure.store.records import Wait
 
 
 @click.command("waiting")

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from perdure.engine.history import Recorded
     from perdure.engine.places import Place
     from perdure.kernel.progress import Picture
-    from perdure.store.port import RunInfo, Store
+    from perdure.store.port import Store
+    from perdure.store.records import RunInfo
 
 POLL_S = 0.1
 """How often it is looked whether anything has happened."""

@@ -22,7 +22,7 @@ from perdure.graph.schemas import check_schema, decoded_answer
 from perdure.graph.wait import Wait as WaitNode
 from perdure.ids import checked_by, checked_identifier
 from perdure.store.encryption import check_readable
-from perdure.store.port import NewEntry, RunInfo, Wait
+from perdure.store.records import NewEntry, RunInfo, Wait
 
 
 class Answering:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from perdure.engine.clock import Clock
 from perdure.engine.owner import is_provably_dead
-from perdure.store.port import Announced, Owner, Store
+from perdure.store.port import Store
+from perdure.store.records import Announced, Owner
 
 
 class Colleagues:

@@ -35,7 +35,7 @@ from perdure.kernel.run import Phase, Run
 from perdure.kernel.status import Status
 from perdure.kernel.verbs import Verb, refusal
 from perdure.store.encryption import check_readable
-from perdure.store.port import Lease, NewEntry, RunInfo, RunUpdate
+from perdure.store.records import Lease, NewEntry, RunInfo, RunUpdate
 
 Stop = Literal["pause", "cancel"]
 AnyStart: TypeAlias = RunResumed | RunRetried | RunAccepted

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from perdure.engine.driver import Driver
 from perdure.kernel.run import Run
 from perdure.kernel.status import Status
-from perdure.store.port import Lease
+from perdure.store.records import Lease
 
 T = TypeVar("T")
 

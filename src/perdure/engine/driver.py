@@ -44,7 +44,8 @@ from perdure.kernel.deciding import ArrivalFailed, Decision
 from perdure.kernel.results import Delivery, Failed, Request, Result
 from perdure.kernel.run import Phase, Run
 from perdure.kernel.status import FINAL, Status
-from perdure.store.port import RunUpdate, Store, Wait
+from perdure.store.port import Store
+from perdure.store.records import RunUpdate, Wait
 
 REST_S = 1.0
 """A run that waits for longer is let go of, and rebuilt when it is woken."""

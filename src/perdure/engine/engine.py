@@ -44,7 +44,8 @@ from perdure.graph.wait import microseconds, since_1970
 from perdure.ids import checked_by, checked_identifier, checked_text
 from perdure.kernel.status import OVER, Status
 from perdure.store.encryption import Encryption, check_readable, sealed_store
-from perdure.store.port import RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import RunInfo
 from perdure.store.sqlite.store import SQLiteStore
 
 StateT = TypeVar("StateT")

@@ -18,7 +18,8 @@ from perdure.graph.plan import Plan
 from perdure.kernel.apply import apply, check_complete
 from perdure.kernel.fit import Footprint, differences, summary
 from perdure.kernel.run import Run
-from perdure.store.port import RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import RunInfo
 
 
 class Fit(msgspec.Struct, frozen=True):

@@ -7,7 +7,8 @@ from perdure.engine.inspect import find
 from perdure.engine.journal import Position
 from perdure.engine.recovery import PAGE, read_row
 from perdure.store.chain import chain_start
-from perdure.store.port import RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import RunInfo
 
 
 class Follower:

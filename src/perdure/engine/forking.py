@@ -44,7 +44,7 @@ from perdure.kernel.state.committed import Transaction
 from perdure.kernel.survey import Source, survey, undone
 from perdure.store.chain import chain_start
 from perdure.store.encryption import stored
-from perdure.store.port import NewRun, RunInfo, RunUpdate
+from perdure.store.records import NewRun, RunInfo, RunUpdate
 
 _SHOWN = 5
 

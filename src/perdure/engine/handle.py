@@ -12,7 +12,7 @@ from perdure.engine.standstill import Explanation
 from perdure.engine.waiting import Waiting
 from perdure.kernel.state.tree import thaw
 from perdure.kernel.status import OVER, Status
-from perdure.store.port import RunInfo
+from perdure.store.records import RunInfo
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine

@@ -10,7 +10,8 @@ from perdure.engine.journal import Position
 from perdure.engine.recovery import PAGE, read_row
 from perdure.events import AnyEvent
 from perdure.store.chain import chain_start
-from perdure.store.port import RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import RunInfo
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -23,7 +23,8 @@ from perdure.graph.plan import Plan
 from perdure.kernel.apply import apply, check_complete
 from perdure.kernel.run import AFTER, Reading, Run, shown_path
 from perdure.kernel.state.tree import thaw
-from perdure.store.port import RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import RunInfo
 
 
 class LiveTask(msgspec.Struct, frozen=True):

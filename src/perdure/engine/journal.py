@@ -20,7 +20,8 @@ from perdure.errors import StoreError
 from perdure.events import AnyEvent, Durability
 from perdure.store.chain import chained
 from perdure.store.encryption import sealing_of
-from perdure.store.port import Append, Row, RunUpdate, Store, Wait
+from perdure.store.port import Store
+from perdure.store.records import Append, Row, RunUpdate, Wait
 
 ROW_BYTES = 1 << 20
 """A commit of more is split into several rows of the same transaction."""

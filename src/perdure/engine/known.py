@@ -12,7 +12,7 @@ from typing import Any
 from perdure.engine.registered import Registered
 from perdure.errors import GraphSetupError
 from perdure.graph.graph import Graph
-from perdure.store.port import RunInfo
+from perdure.store.records import RunInfo
 
 
 class KnownGraphs:

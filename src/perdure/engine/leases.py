@@ -19,7 +19,8 @@ import msgspec
 from perdure.engine.clock import Clock
 from perdure.engine.logging import get_logger
 from perdure.errors import StoreError
-from perdure.store.port import Lease, Store
+from perdure.store.port import Store
+from perdure.store.records import Lease
 
 LEASE_S = 15.0
 """How long a lease lasts; it is extended after a third of that, and given up after two thirds."""

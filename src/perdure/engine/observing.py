@@ -14,7 +14,8 @@ import msgspec
 from perdure.engine.logging import get_logger
 from perdure.events import AnyEvent, RunStarted, decode_events
 from perdure.graph.plan import Plan
-from perdure.store.port import Row, Store
+from perdure.store.port import Store
+from perdure.store.records import Row
 
 Undo = Callable[[], None]
 

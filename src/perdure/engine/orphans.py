@@ -12,7 +12,7 @@ from perdure.engine.logging import get_logger, log_exception
 from perdure.engine.owner import is_provably_dead
 from perdure.errors import StoreError
 from perdure.kernel.status import Status
-from perdure.store.port import RunInfo
+from perdure.store.records import RunInfo
 
 if TYPE_CHECKING:
     from perdure.engine.worker import Worker

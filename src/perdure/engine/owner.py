@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from perdure.events import Before, SegmentStarted
-from perdure.store.port import Owner
+from perdure.store.records import Owner
 
 _open_here: set[str] = set()
 

@@ -17,7 +17,8 @@ from perdure.errors import GraphRuntimeError
 from perdure.kernel.apply import apply
 from perdure.kernel.run import Run
 from perdure.kernel.state.tree import thaw
-from perdure.store.port import RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import RunInfo
 
 
 async def state_at(store: Store, info: RunInfo, seq: int, mine: Registered | None = None) -> Any:

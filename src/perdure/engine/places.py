@@ -18,7 +18,8 @@ from perdure.events import AnyEvent, ForkOpened
 from perdure.graph.plan import Plan
 from perdure.kernel.apply import apply
 from perdure.kernel.run import Run
-from perdure.store.port import RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import RunInfo
 
 KINDS = tuple(kind.__name__ for kind in AnyEvent.__args__)
 

@@ -19,7 +19,7 @@ from perdure.engine.recovery import PAGE, read_row
 from perdure.errors import RunInterrupted, StoreError
 from perdure.events import RunCancelled, RunCompleted, RunFailed, decode_events
 from perdure.store.chain import chain_start
-from perdure.store.port import Row, RunInfo
+from perdure.store.records import Row, RunInfo
 
 if TYPE_CHECKING:
     from perdure.engine.worker import Worker

@@ -33,7 +33,8 @@ from perdure.errors import (
 from perdure.graph.wait import since_1970
 from perdure.kernel.run import Run
 from perdure.kernel.status import Status
-from perdure.store.port import RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import RunInfo
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine

@@ -18,7 +18,8 @@ from perdure.kernel.apply import apply, check_complete
 from perdure.kernel.run import Run
 from perdure.kernel.status import FINAL
 from perdure.store.chain import chain_start, verify_row
-from perdure.store.port import Row, RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import Row, RunInfo
 
 PAGE = 512
 

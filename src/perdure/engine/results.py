@@ -25,7 +25,8 @@ from perdure.events import (
 from perdure.kernel.run import Ref
 from perdure.kernel.status import Status
 from perdure.store.chain import chain_start
-from perdure.store.port import Row, RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import Row, RunInfo
 
 
 async def recorded_outputs(store: Store, info: RunInfo, values: CodedValues) -> list[Any]:

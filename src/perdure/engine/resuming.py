@@ -11,7 +11,7 @@ from perdure.engine.registered import Registered, new_run
 from perdure.engine.values import CodedValues
 from perdure.errors import GraphRuntimeError
 from perdure.kernel.run import Run
-from perdure.store.port import RunInfo
+from perdure.store.records import RunInfo
 
 if TYPE_CHECKING:
     from perdure.engine.worker import Worker

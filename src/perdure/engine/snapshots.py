@@ -19,7 +19,8 @@ from perdure.kernel.run import Run
 from perdure.kernel.snapshot import FORMAT, can_dump, dump, load
 from perdure.kernel.status import OVER, Status
 from perdure.store.chain import snapshot_hash
-from perdure.store.port import RunInfo, Snapshot, Store
+from perdure.store.port import Store
+from perdure.store.records import RunInfo, Snapshot
 
 WORTHWHILE_BYTES = 2 << 20
 """How much the log has to have grown at least."""

@@ -26,7 +26,8 @@ from perdure.kernel.explain import SHOWN, Reasons, explain
 from perdure.kernel.reasons import Reason, moment
 from perdure.kernel.run import Run
 from perdure.kernel.status import Status
-from perdure.store.port import DRIVEN, Entry, RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import DRIVEN, Entry, RunInfo
 
 
 class LogUnreadable(Reason, frozen=True):

@@ -30,7 +30,7 @@ from perdure.kernel.deciding import ArrivalFailed, Decision
 from perdure.kernel.run import Run
 from perdure.kernel.status import Status
 from perdure.store.chain import chain_start
-from perdure.store.port import NewRun, RunInfo, RunUpdate
+from perdure.store.records import NewRun, RunInfo, RunUpdate
 
 
 class Starting(msgspec.Struct, frozen=True):

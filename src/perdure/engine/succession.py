@@ -22,7 +22,8 @@ from perdure.kernel.conclude import Successor
 from perdure.kernel.run import Run
 from perdure.store.chain import chain_start
 from perdure.store.encryption import stored
-from perdure.store.port import NewRun, RunUpdate, Store
+from perdure.store.port import Store
+from perdure.store.records import NewRun, RunUpdate
 
 
 async def create_successor(

@@ -15,7 +15,8 @@ from perdure.kernel.critical_path import Part, Share, critical_path, shares
 from perdure.kernel.run import Run
 from perdure.kernel.status import OVER, Status
 from perdure.kernel.timeline import Batch, Chronicler, Joining, Span
-from perdure.store.port import RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import RunInfo
 
 
 class Timeline(msgspec.Struct, frozen=True):

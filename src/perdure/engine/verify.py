@@ -13,7 +13,8 @@ from perdure.errors import StoreCorrupt
 from perdure.store.chain import chain_start, verify_row
 from perdure.store.encryption import stored
 from perdure.store.export import BLOB
-from perdure.store.port import RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import RunInfo
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ from perdure.graph.wait import microseconds, since_1970
 from perdure.ids import checked_identifier, checked_text
 from perdure.kernel.results import Parked, Request
 from perdure.kernel.run import Run, Task
-from perdure.store.port import Entry, Wait
+from perdure.store.records import Entry, Wait
 
 
 class Waiting(msgspec.Struct, frozen=True):

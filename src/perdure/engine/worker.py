@@ -45,7 +45,8 @@ from perdure.kernel.deciding import Decision
 from perdure.kernel.run import Phase, Run
 from perdure.kernel.status import OVER, Status
 from perdure.store.encryption import sealing_of
-from perdure.store.port import Lease, RunInfo, Store
+from perdure.store.port import Store
+from perdure.store.records import Lease, RunInfo
 from perdure.version import __version__
 
 T = TypeVar("T")

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import heappush
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import msgspec
 
-from perdure.events import Durability, ErrorInfo, Items, SegmentStarted, Value
+from perdure.events import Value
 from perdure.graph.flow import Flow, Spread, flows_within
 from perdure.graph.plan import Plan
 from perdure.kernel.run import (
@@ -34,13 +34,25 @@ from perdure.kernel.run import (
     Item,
     KeptSignal,
     OpenJoin,
-    Origin,
     Phase,
     Ref,
     Run,
     Source,
     Task,
     limit_keys,
+)
+from perdure.kernel.saved import (
+    Saved,
+    SavedArrival,
+    SavedChunk,
+    SavedFeed,
+    SavedInstance,
+    SavedJoin,
+    SavedSource,
+    SavedState,
+    SavedTask,
+    decode,
+    encode,
 )
 from perdure.kernel.state.committed import Committed
 from perdure.kernel.state.tree import thaw
@@ -65,143 +77,6 @@ class Writing(Protocol):
         ...
 
 
-class _Saved(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A part of a snapshot."""
-
-
-class SavedSource(_Saved, frozen=True):
-    """A value, or the place of an item in its chunk."""
-
-    value: Value
-    by: str = ""
-    seq: int = 0
-    chunk: int = -1
-    offset: int = 0
-
-
-class SavedChunk(_Saved, frozen=True):
-    """Items that were recorded together."""
-
-    items: Items
-    first: int
-    by: str
-    seq: int
-
-
-class SavedFeed(_Saved, frozen=True):
-    """What is left of a map."""
-
-    by: str
-    origin: Origin
-    hops: tuple[str, ...]
-    total: int | None
-    taken: int
-    opened: int
-    chunks: tuple[int, ...]
-    task: str | None
-    is_limited: bool
-
-
-class SavedInstance(_Saved, frozen=True):
-    """A fork instance; others are named by their ids."""
-
-    id: str
-    fork: str
-    source: str
-    trail: tuple[tuple[str, int], ...]
-    scope: tuple[str, ...]
-    size: int | None
-    inner: tuple[str, ...]
-    absorbing: tuple[str, ...]
-    windows: tuple[tuple[str, int], ...]
-    feed: SavedFeed | None
-
-
-class SavedTask(_Saved, frozen=True):
-    """A live task."""
-
-    id: str
-    node: str
-    scope: str
-    index: int
-    value: int
-    depth: int
-    phase: int
-    attempt: int
-    failures: int
-    crashes: int
-    is_suspect: bool
-    is_uncertain: bool
-    due_at: int | None
-    is_answered: bool
-    escalations: int
-    opened: int
-    opened_at: int
-    title: str
-    assignee: str
-    feeds: tuple[str, ...] | None
-
-
-class SavedArrival(_Saved, frozen=True):
-    """A value that is kept until its join closes."""
-
-    value: int
-    source: str
-    path: tuple[int, ...]
-    depth: int
-
-
-class SavedJoin(_Saved, frozen=True):
-    """An open join."""
-
-    node: str
-    instance: str
-    value: Value
-    has_value: bool
-    kept: tuple[SavedArrival, ...]
-    failed: tuple[tuple[str, ErrorInfo, str], ...]
-    count: int
-    first: int
-    last: int
-    depth: int
-    cancelled: bool
-
-
-SavedState: TypeAlias = tuple[Value, int]
-"""A state, and the seq of the event that made it."""
-
-
-class Saved(_Saved, frozen=True):
-    """A whole run."""
-
-    seq: int
-    status: str
-    durability: Durability
-    deadline: int | None
-    max_steps: int
-    crashes: int
-    segment: SegmentStarted | None
-    placed: int
-    state: SavedState
-    states: dict[str, SavedState]
-    signals: list[tuple[int, str, Value, str]]
-    chunks: list[SavedChunk]
-    sources: list[SavedSource]
-    instances: list[SavedInstance]
-    tasks: list[SavedTask]
-    ready: list[str]
-    maps: list[str]
-    joins: list[SavedJoin]
-    ends: list[tuple[int, str]]
-    loose_ends: list[str]
-    failures: list[tuple[ErrorInfo, str]]
-    lost: int
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Saved).decode
-
-
 def can_dump(run: Run) -> bool:
     """Say whether a run is between two decisions, with all its joins folded and nothing put aside in them."""
     is_settled = not (run.arrivals or run.fresh or run.settled or run.stirred)
@@ -215,7 +90,7 @@ def dump(run: Run, writing: Writing) -> bytes:
     Raises:
         CodecError: what a join has folded can't be stored.
     """
-    return _encode(_Dump(run, writing).saved())
+    return encode(_Dump(run, writing).saved())
 
 
 class _Dump:
@@ -368,7 +243,7 @@ def load(data: bytes, run: Run) -> None:
         msgspec.DecodeError: the data is no snapshot.
         CodecError: what is in it can't be read by this process.
     """
-    _Load(_decode(data), run)
+    _Load(decode(data), run)
 
 
 class _Load:

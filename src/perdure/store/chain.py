@@ -13,7 +13,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 from perdure.errors import StoreCorrupt
-from perdure.store.port import Row
+from perdure.store.records import Row
 
 HASH_BYTES = 16
 

@@ -30,20 +30,8 @@ import msgspec
 from perdure.errors import EncryptionError
 from perdure.events import SEALED
 from perdure.store.chain import snapshot_hash
-from perdure.store.port import (
-    Append,
-    Entry,
-    NewEntry,
-    NewRun,
-    Owner,
-    Put,
-    Row,
-    RunInfo,
-    RunUpdate,
-    Snapshot,
-    Store,
-    Wait,
-)
+from perdure.store.port import Store
+from perdure.store.records import Append, Entry, NewEntry, NewRun, Owner, Put, Row, RunInfo, RunUpdate, Snapshot, Wait
 
 _TEXT = "encrypted:"
 _BYTES = b"perdure-encrypted:"

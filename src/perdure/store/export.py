@@ -20,7 +20,8 @@ from perdure.errors import PerdureError, RunConflict, RunNotFound, StoreCorrupt,
 from perdure.ids import checked_identifier
 from perdure.store.chain import chain_start, verify_blob, verify_row
 from perdure.store.encryption import stored
-from perdure.store.port import Brought, Entry, NewEntry, NewRun, Row, RunInfo, RunUpdate, Store, Wait
+from perdure.store.port import Store
+from perdure.store.records import Brought, Entry, NewEntry, NewRun, Row, RunInfo, RunUpdate, Wait
 
 FORMAT = 2
 """Exports of format 1 have no hash of the whole, and don't say which answers were used."""

@@ -14,11 +14,11 @@ import msgspec
 from perdure.errors import Fenced, StoreClosed, StoreCorrupt
 from perdure.store.chain import verify_blob
 from perdure.store.memory_inbox import Inboxes, age
-from perdure.store.port import (
+from perdure.store.port import PAGE_BYTES
+from perdure.store.records import (
     DRIVEN,
     NO_TAGS,
     OVER,
-    PAGE_BYTES,
     Announced,
     Append,
     Brought,

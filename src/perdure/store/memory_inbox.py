@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from perdure.store.port import OVER, Entry, NewEntry, Put, Wait
+from perdure.store.records import OVER, Entry, NewEntry, Put, Wait
 
 
 class Inboxes:

@@ -28,7 +28,8 @@ from perdure.engine.logging import get_logger
 from perdure.engine.observing import Commit
 from perdure.engine.recovery import PAGE
 from perdure.graph.plan import Plan
-from perdure.store.port import Row, Store
+from perdure.store.port import Store
+from perdure.store.records import Row
 from perdure.telemetry.metrics import Instruments
 from perdure.telemetry.projection import Projection
 from perdure.telemetry.spans import Span, TraceScope

@@ -9,7 +9,7 @@ import pytest
 
 from perdure import MemoryStore
 from perdure.engine.leases import Leases
-from perdure.store.port import Lease
+from perdure.store.records import Lease
 
 
 class Clock:

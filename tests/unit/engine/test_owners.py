@@ -10,7 +10,7 @@ import msgspec
 
 from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
 from perdure.events import SegmentStarted
-from perdure.store.port import Owner
+from perdure.store.records import Owner
 
 _NAME_YOURSELF = """
 import msgspec, sys

@@ -19,7 +19,7 @@ from perdure.engine.standstill import Explanation, explain_run
 from perdure.graph.policies import Retry
 from perdure.kernel import reasons
 from perdure.store.chain import chained
-from perdure.store.port import NewEntry, Owner
+from perdure.store.records import NewEntry, Owner
 
 R = TypeVar("R", bound=reasons.Reason)
 Context = StepContext[None, None, Any]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from perdure.errors import StoreCorrupt
 from perdure.store.chain import blob_name, chain_start, verify_blob, verify_row
-from perdure.store.port import Row
+from perdure.store.records import Row
 from perdure.testing.store_laws.writing import Log, events
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlite_stores import opened, query, run
 
 from perdure.errors import Fenced, OutcomeUnknown, StoreError, StoreFaulty, StoreFull
-from perdure.store.port import Lease
+from perdure.store.records import Lease
 from perdure.store.sqlite import connection as connections
 from perdure.store.sqlite import transactions
 from perdure.testing.store_laws.writing import (

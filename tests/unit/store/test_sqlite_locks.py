@@ -9,7 +9,7 @@ import pytest
 from sqlite_stores import LockHolder, opened, python, run
 
 from perdure.errors import StoreLocked
-from perdure.store.port import Lease
+from perdure.store.records import Lease
 from perdure.store.sqlite import patience
 from perdure.testing.store_laws.writing import create, known, stored, write
 

@@ -13,7 +13,7 @@ from sqlite_stores import in_writer, opened, query, run
 
 from perdure.errors import StoreError
 from perdure.store.chain import blob_name
-from perdure.store.port import RunUpdate
+from perdure.store.records import RunUpdate
 from perdure.store.sqlite.connection import call
 from perdure.store.sqlite.queries import QUERIES, migrations, statements
 from perdure.testing.store_laws.keeping import snapshot

@@ -11,7 +11,7 @@ import pytest
 from sqlite_stores import in_writer, opened, query, run
 
 from perdure.errors import StoreClosed, StoreError
-from perdure.store.port import RunUpdate
+from perdure.store.records import RunUpdate
 from perdure.store.sqlite.store import SQLiteStore
 from perdure.store.sqlite.writer import GROUP_LIMIT, LONE_COMMITS
 from perdure.testing.store_laws.writing import Log, create, events, known, stored, write

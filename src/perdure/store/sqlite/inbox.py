@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from perdure.store.port import OVER, Entry, NewEntry, Put, Wait
+from perdure.store.records import OVER, Entry, NewEntry, Put, Wait
 from perdure.store.sqlite.queries import QUERIES
 from perdure.store.sqlite.rows import checked, entry
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from perdure.errors import StoreCorrupt
-from perdure.store.port import Announced, Lease, Owner, RunInfo
+from perdure.store.records import Announced, Lease, Owner, RunInfo
 from perdure.store.sqlite.queries import QUERIES
 from perdure.store.sqlite.rows import Unreadable, encode_owner, run_infos
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 from perdure.errors import Fenced, PerdureError
-from perdure.store.port import Append, Brought, NewRun, Row, RunInfo, Snapshot
+from perdure.store.records import Append, Brought, NewRun, Row, RunInfo, Snapshot
 from perdure.store.sqlite.inbox import close_waits, fill_inbox, open_waits, take_entries
 from perdure.store.sqlite.queries import QUERIES
 from perdure.store.sqlite.rows import encode_owner, encode_tags, run_infos

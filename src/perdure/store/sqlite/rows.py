@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from perdure.errors import StoreCorrupt
-from perdure.store.port import Announced, Entry, Owner, Row, RunInfo, Size, Snapshot, Wait
+from perdure.store.records import Announced, Entry, Owner, Row, RunInfo, Size, Snapshot, Wait
 from perdure.store.sqlite.failures import SQLITE_ERRORS, is_undecodable
 from perdure.store.sqlite.queries import QUERIES
 

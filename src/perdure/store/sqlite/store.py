@@ -22,9 +22,9 @@ import aiosqlite
 
 from perdure.errors import StoreClosed, StoreCorrupt, StoreReadOnly, StoreUnsupported
 from perdure.store.chain import verify_blob
-from perdure.store.port import (
+from perdure.store.port import PAGE_BYTES
+from perdure.store.records import (
     NO_TAGS,
-    PAGE_BYTES,
     Announced,
     Append,
     Brought,

@@ -15,7 +15,8 @@ import pytest
 
 from perdure.errors import Fenced, StoreClosed
 from perdure.store.chain import blob_name
-from perdure.store.port import Append, Lease, Store
+from perdure.store.port import Store
+from perdure.store.records import Append, Lease
 from perdure.testing.store_laws.keeping import snapshot
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import (

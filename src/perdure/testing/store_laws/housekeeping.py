@@ -8,7 +8,8 @@ import pytest
 from perdure.errors import RunConflict, StoreCorrupt
 from perdure.store.chain import blob_name
 from perdure.store.export import export_run, import_run, read_export
-from perdure.store.port import Brought, RunUpdate, Store
+from perdure.store.port import Store
+from perdure.store.records import Brought, RunUpdate
 from perdure.testing.store_laws.keeping import snapshot
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import (

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from perdure.store.port import NewEntry, RunUpdate, Store
+from perdure.store.port import Store
+from perdure.store.records import NewEntry, RunUpdate
 from perdure.testing.store_laws.faults import SEED, cancelled
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import FOREVER, START, answer, create, signal, wait, write

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from perdure.store.port import Snapshot, Store
+from perdure.store.port import Store
+from perdure.store.records import Snapshot
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import create, stored
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from perdure.store.port import Announced, Lease, RunInfo, RunUpdate, Store
+from perdure.store.port import Store
+from perdure.store.records import Announced, Lease, RunInfo, RunUpdate
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import FOREVER, START, create, known, owner, stored, write
 

@@ -9,7 +9,8 @@ import pytest
 
 from perdure.errors import Fenced, StoreCorrupt
 from perdure.store.chain import blob_name
-from perdure.store.port import RunUpdate, Store
+from perdure.store.port import Store
+from perdure.store.records import RunUpdate
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import FOREVER, START, Log, create, events, known, owner, stored, write
 

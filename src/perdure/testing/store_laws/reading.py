@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from perdure.store.port import Row, Store
+from perdure.store.port import Store
+from perdure.store.records import Row
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import create, events, stored, write
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from perdure.store.port import RunInfo, RunUpdate, Store
+from perdure.store.port import Store
+from perdure.store.records import RunInfo, RunUpdate
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import START, Log, create, events, known, owner, stored, write
 

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from perdure.errors import Fenced
-from perdure.store.port import NewEntry, RunUpdate, Store, Wait
+from perdure.store.port import Store
+from perdure.store.records import NewEntry, RunUpdate, Wait
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import (
     FOREVER,

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from perdure.errors import Fenced
-from perdure.store.port import NewEntry, RunUpdate, Store
+from perdure.store.port import Store
+from perdure.store.records import NewEntry, RunUpdate
 from perdure.testing.store_laws.inbox import accept
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.leases import LATER, NOW, claim

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 
 from perdure.store.chain import chain_start, chained, verify_row
-from perdure.store.port import Append, NewEntry, NewRun, Owner, Row, RunInfo, RunUpdate, Store, Wait
+from perdure.store.port import Store
+from perdure.store.records import Append, NewEntry, NewRun, Owner, Row, RunInfo, RunUpdate, Wait
 
 START = 1_700_000_000_000_000
 """When the runs of the laws are created, in microseconds since 1970."""

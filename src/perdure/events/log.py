@@ -1,0 +1,94 @@
+"""All events, and reading them from what is stored."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from perdure.errors import EncryptionError
+from perdure.events.forks import (
+    ArmsOpened,
+    ForkOpened,
+    ItemsEnded,
+    ItemsTaken,
+    JoinCancelled,
+    JoinClosed,
+    JoinFailed,
+    ReducerUpdated,
+    StreamOpened,
+)
+from perdure.events.runs import (
+    RunAccepted,
+    RunCancelled,
+    RunCompleted,
+    RunContinued,
+    RunFailed,
+    RunPaused,
+    RunResumed,
+    RunRetried,
+    RunStarted,
+    SegmentEnded,
+    SegmentStarted,
+)
+from perdure.events.tasks import NodeCancelled, NodeCompleted, NodeFailed, NodeInterrupted, NodeStarted, Overridden
+from perdure.events.waits import Answered, AnswerRefused, Escalated, SignalKept, SignalReceived, TimerFired, WaitOpened
+
+AnyEvent: TypeAlias = (
+    RunStarted
+    | SegmentStarted
+    | SegmentEnded
+    | RunPaused
+    | RunResumed
+    | RunRetried
+    | RunAccepted
+    | RunCompleted
+    | RunContinued
+    | RunFailed
+    | RunCancelled
+    | WaitOpened
+    | Answered
+    | SignalReceived
+    | SignalKept
+    | AnswerRefused
+    | TimerFired
+    | Escalated
+    | Overridden
+    | NodeStarted
+    | NodeCompleted
+    | NodeFailed
+    | NodeInterrupted
+    | NodeCancelled
+    | ForkOpened
+    | StreamOpened
+    | ItemsTaken
+    | ItemsEnded
+    | ArmsOpened
+    | ReducerUpdated
+    | JoinClosed
+    | JoinCancelled
+    | JoinFailed
+)
+
+_decoder: msgspec.json.Decoder[list[AnyEvent]] = msgspec.json.Decoder(list[AnyEvent])
+
+SEALED = b'[["Encrypted",'
+"""How a commit begins that is encrypted: it stands for its events, and is none itself."""
+
+
+def decode_events(data: bytes) -> list[AnyEvent]:
+    """Read the events of one commit.
+
+    Raises:
+        msgspec.DecodeError: the data isn't a JSON array of known events.
+        EncryptionError: they are encrypted.
+    """
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError:
+        if data.startswith(SEALED):
+            key = data[len(SEALED) :].split(b":", 2)[1].decode(errors="replace")
+            raise EncryptionError.missing(key, "the log") from None
+        raise
+    except (UnicodeDecodeError, RecursionError) as error:  # msgspec lets these through
+        raise msgspec.DecodeError(str(error)) from error

@@ -4,15 +4,15 @@ from perdure.codec.redaction import Redact
 from perdure.codec.registry import tagged, upcast, versioned
 from perdure.codec.secret import Secret
 from perdure.engine import local as _local
-from perdure.engine.batches import Batch, Batches
+from perdure.engine.calling.logging import add_attempt
+from perdure.engine.calling.waiting import Waiting
 from perdure.engine.engine import Engine
 from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
-from perdure.engine.history import Recorded
-from perdure.engine.logging import add_attempt
-from perdure.engine.standstill import Explanation
-from perdure.engine.timeline import RunDiff, Timeline
-from perdure.engine.waiting import Waiting
+from perdure.engine.inspection.batches import Batch, Batches
+from perdure.engine.inspection.history import Recorded
+from perdure.engine.inspection.standstill import Explanation
+from perdure.engine.inspection.timeline import RunDiff, Timeline
 from perdure.errors import (
     AnswerRefused,
     CodecError,
@@ -53,14 +53,15 @@ from perdure.errors import (
     StoreUnsupported,
 )
 from perdure.failure import Failure
-from perdure.graph.builder import GraphBuilder
-from perdure.graph.class_node import BaseNode, End, GraphRunContext, JoinNode, StepNode
-from perdure.graph.conditions import Condition
-from perdure.graph.decision import Decision
+from perdure.graph.builder.builder import GraphBuilder
+from perdure.graph.definitions.step_type import StepType
 from perdure.graph.graph import Graph
-from perdure.graph.group import Group
-from perdure.graph.iteration import EndMarker, ErrorMarker, GraphTask, GraphTaskRequest
-from perdure.graph.join import (
+from perdure.graph.nodes.class_node import BaseNode, End, GraphRunContext, JoinNode, StepNode
+from perdure.graph.nodes.conditions import Condition
+from perdure.graph.nodes.decision import Decision
+from perdure.graph.nodes.group import Group
+from perdure.graph.nodes.iteration import EndMarker, ErrorMarker, GraphTask, GraphTaskRequest
+from perdure.graph.nodes.join import (
     Join,
     ReduceFirstValue,
     ReducerContext,
@@ -71,16 +72,15 @@ from perdure.graph.join import (
     reduce_null,
     reduce_sum,
 )
-from perdure.graph.nodes import EndNode, Fork, StartNode
-from perdure.graph.policies import NOT_DONE, Retry
+from perdure.graph.nodes.nodes import EndNode, Fork, StartNode
+from perdure.graph.nodes.policies import NOT_DONE, Retry
+from perdure.graph.nodes.router import Router, Send
+from perdure.graph.nodes.step import Step, StepContext
+from perdure.graph.nodes.wait import Answer, Escalate, Wait
 from perdure.graph.registry import Registry
-from perdure.graph.router import Router, Send
-from perdure.graph.step import Step, StepContext
-from perdure.graph.step_type import StepType
 from perdure.graph.types import TypeExpression
-from perdure.graph.wait import Answer, Escalate, Wait
+from perdure.kernel.fold.status import Status
 from perdure.kernel.state.reducers import add, append, first, forbid, last, max_value, merge, min_value, union
-from perdure.kernel.status import Status
 from perdure.store.aes_gcm import AES256GCM
 from perdure.store.encryption import Encryption
 from perdure.store.memory import MemoryStore

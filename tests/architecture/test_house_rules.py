@@ -16,7 +16,7 @@ import pytest
 
 import perdure
 from perdure import events
-from perdure.kernel import apply
+from perdure.kernel.fold import apply
 
 ROOT = Path(perdure.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))

@@ -16,7 +16,7 @@ import pytest
 
 import perdure
 from perdure import Engine, Graph, GraphBuilder
-from perdure.graph.policies import Retry, StepOptions
+from perdure.graph.nodes.policies import Retry, StepOptions
 
 ROOT = Path(perdure.__file__).parent
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from perdure import Graph, Recorded, SQLiteStore
-from perdure.engine.history import read_history
-from perdure.engine.recovery import rebuild
-from perdure.engine.registered import new_run, registered
-from perdure.engine.results import recorded_outputs
-from perdure.engine.values import CodedValues
+from perdure.engine.calling.values import CodedValues
+from perdure.engine.driving.recovery import rebuild
+from perdure.engine.driving.registered import new_run, registered
+from perdure.engine.inspection.history import read_history
+from perdure.engine.inspection.results import recorded_outputs
 from perdure.events import NodeCancelled, NodeCompleted, NodeStarted, RunCompleted
-from perdure.kernel.run import Run
+from perdure.kernel.fold.run import Run
 from perdure.testing.invariants import violations
 
 

@@ -17,7 +17,7 @@ from crash.dramas import DRAMAS
 from crash.harness import Life, Zygote, all_logs
 from crash.programs import find
 from perdure.events import AnyEvent, NodeCompleted, RunCompleted
-from perdure.kernel.run import Phase
+from perdure.kernel.fold.run import Phase
 from perdure.testing.invariants import violations
 from random_graphs import has_race, kinds
 from sometimes import Sometimes

@@ -13,8 +13,8 @@ from crash.harness import Life, Remains, Zygote
 from crash.programs import Program, find
 from perdure import Graph
 from perdure.events import NodeCancelled, NodeCompleted, RunCompleted
-from perdure.graph.topology import Topology
-from perdure.kernel.run import Phase
+from perdure.graph.compile.topology import Topology
+from perdure.kernel.fold.run import Phase
 from perdure.kernel.state.tree import thaw
 from random_graphs import has_race, kinds
 

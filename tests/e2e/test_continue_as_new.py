@@ -12,7 +12,7 @@ import pytest
 from perdure import Engine, Graph, GraphBuilder, MemoryStore, SQLiteStore, StepContext, reduce_sum
 from perdure.errors import RunConflict, StoreClosed
 from perdure.events import RunCompleted, RunContinued, RunStarted
-from perdure.graph.continuation import successor_id
+from perdure.graph.nodes.continuation import successor_id
 from perdure.testing.invariants import violations
 
 

@@ -19,7 +19,7 @@ import pytest
 from e2e import remote_steps as remote
 from e2e.short_graphs import Told, builder, line, run
 from perdure import Engine, GraphRuntimeError, GraphSetupError, MemoryStore, StepTimeout
-from perdure.engine.threads import Threads
+from perdure.engine.calling.threads import Threads
 
 VARIABLE: ContextVar[str] = ContextVar("variable", default="")
 
@@ -156,7 +156,7 @@ def test_a_body_that_was_cancelled_before_it_had_a_thread_never_runs() -> None:
 
 
 def test_time_spent_waiting_for_a_thread_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.engine.bodies.threads", Threads(limit=1))
+    monkeypatch.setattr("perdure.engine.calling.bodies.threads", Threads(limit=1))
 
     def work(ctx: Any) -> Any:
         time.sleep(0.25)

@@ -27,8 +27,8 @@ from perdure import (
     reduce_sum,
 )
 from perdure.events import NodeStarted, Overridden, RunCompleted
-from perdure.graph.policies import Retry
-from perdure.kernel.status import Status
+from perdure.graph.nodes.policies import Retry
+from perdure.kernel.fold.status import Status
 from perdure.testing.invariants import violations
 
 pytestmark = pytest.mark.anyio

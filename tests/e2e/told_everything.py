@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from perdure import Engine, Graph, GraphBuilder, StepContext
-from perdure.graph.join import reduce_list_append, reduce_sum
-from perdure.graph.policies import Retry
+from perdure.graph.nodes.join import reduce_list_append, reduce_sum
+from perdure.graph.nodes.policies import Retry
 from perdure.telemetry import Telemetry
 
 FORK_AT = 12

@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from perdure import Engine, GraphBuilder, StepContext
-from perdure.graph.join import reduce_list_append
+from perdure.graph.nodes.join import reduce_list_append
 from perdure.telemetry import Telemetry
 
 WIDTH = 500

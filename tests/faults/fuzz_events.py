@@ -13,7 +13,7 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-with atheris.instrument_imports(include=["perdure.codec", "perdure.events", "perdure.engine.recovery"]):
+with atheris.instrument_imports(include=["perdure.codec", "perdure.events", "perdure.engine.driving.recovery"]):
     from faults.reading_bytes import Readers
     from property.test_codec_round_trip import CLASSES, Order, Point
 

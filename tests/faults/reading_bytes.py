@@ -12,8 +12,8 @@ import msgspec
 from perdure import CodecError, GraphBuilder
 from perdure.codec.blobs import BlobMissing, Blobs
 from perdure.codec.codec import Codec
-from perdure.engine.journal import Position
-from perdure.engine.recovery import read_row
+from perdure.engine.driving.journal import Position
+from perdure.engine.driving.recovery import read_row
 from perdure.errors import GraphRuntimeError, StoreCorrupt
 from perdure.events import decode_events
 from perdure.store.chain import chained

@@ -11,7 +11,7 @@ import pytest
 
 from faults.workload import Ledger, asking, entering, looping, mapping
 from perdure import Engine, Graph, GraphBuilder, StepContext
-from perdure.engine import recovery, snapshots
+from perdure.engine.driving import recovery, snapshots
 from perdure.store.chain import chain_start, chained
 
 SOUND = "sound"

@@ -25,7 +25,7 @@ from faults.images import Platter, write_image
 from faults.witness import Logs, Witness, acknowledge, read_logs, see_through, started
 from faults.workload import Told, Workload
 from perdure import OutcomeUnknown, SQLiteStore, StoreError
-from perdure.engine.history import read_history
+from perdure.engine.inspection.history import read_history
 from perdure.store.sqlite import transactions
 
 STUCK_S = 20

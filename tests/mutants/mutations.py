@@ -56,7 +56,7 @@ class Mutant:
 MUTANTS = {
     "an arrival is folded twice": Mutant(
         "each input is folded once",
-        "engine/code.py",
+        "engine/calling/code.py",
         (
             (
                 "return node.reducer(current, item), False",
@@ -66,12 +66,12 @@ MUTANTS = {
     ),
     "a cancellation isn't recorded": Mutant(
         "cancelled stays cancelled",
-        "kernel/settle.py",
+        "kernel/decide/settle.py",
         (
             ("deciding.record(NodeCancelled(task.id, reason))", "remove(deciding.run, task)"),
             (
                 "from perdure.kernel.state.committed import Transaction",
-                "from perdure.kernel.state.committed import Transaction\nfrom perdure.kernel.tokens import remove",
+                "from perdure.kernel.state.committed import Transaction\nfrom perdure.kernel.fold.tokens import remove",
             ),
         ),
     ),
@@ -83,12 +83,12 @@ MUTANTS = {
     ),
     "a seq is used twice": Mutant(
         "seqs have no gaps, and none is used twice",
-        "engine/journal.py",
+        "engine/driving/journal.py",
         (("first = position.seq + 1", "first = max(position.seq, 1)"),),
     ),
     "bodies begin before the commit": Mutant(
         "commit before act",
-        "engine/driver.py",
+        "engine/driving/driver.py",
         (
             (
                 "        if self._durable is not None and decision.events:\n            error",
@@ -99,12 +99,12 @@ MUTANTS = {
     ),
     "attempts aren't counted": Mutant(
         "an attempt is counted by its start",
-        "kernel/schedule.py",
+        "kernel/decide/schedule.py",
         (("NodeStarted(task.id, task.node.id, task.attempt + 1)", "NodeStarted(task.id, task.node.id, 1)"),),
     ),
     "failures aren't counted on recovery": Mutant(
         "what was counted before a crash counts after it",
-        "engine/recovery.py",
+        "engine/driving/recovery.py",
         (
             (
                 "                apply(run, event)\n",
@@ -114,7 +114,7 @@ MUTANTS = {
     ),
     "a join closes when one is left": Mutant(
         "a join closes when nothing can reach it any more",
-        "kernel/tokens.py",
+        "kernel/fold/tokens.py",
         (
             (
                 "        left = instance.counts[join] - 1\n        if left:",
@@ -125,7 +125,7 @@ MUTANTS = {
     ),
     "the last completion is forgotten on recovery": Mutant(
         "what has finished never runs again",
-        "engine/recovery.py",
+        "engine/driving/recovery.py",
         (
             (
                 "            for event in events:\n                apply(run, event)\n",
@@ -147,7 +147,7 @@ MUTANTS = {
     ),
     "arrivals are folded again from behind": Mutant(
         "folds are replayed in the order in which they happened",
-        "engine/code.py",
+        "engine/calling/code.py",
         (
             ("past = joined.unfolded[0]", "past = joined.unfolded[-1]"),
             ("joined.unfolded.popleft()", "joined.unfolded.pop()"),
@@ -155,7 +155,7 @@ MUTANTS = {
     ),
     "a snapshot is older than it says": Mutant(
         "a snapshot is the fold at its seq",
-        "engine/snapshots.py",
+        "engine/driving/snapshots.py",
         (
             (
                 "            data = dump(run, self._values.whole())\n",
@@ -166,7 +166,7 @@ MUTANTS = {
     ),
     "starts of later attempts aren't recorded": Mutant(
         "a body runs only after its start is durable",
-        "kernel/schedule.py",
+        "kernel/decide/schedule.py",
         (
             (
                 "        deciding.record(NodeStarted(task.id, task.node.id, task.attempt + 1))\n",
@@ -175,8 +175,8 @@ MUTANTS = {
                 "            deciding.record(NodeStarted(task.id, task.node.id, task.attempt + 1))\n",
             ),
             (
-                "from perdure.kernel.deciding import Deciding",
-                "from perdure.kernel.apply import apply\nfrom perdure.kernel.deciding import Deciding",
+                "from perdure.kernel.decide.deciding import Deciding",
+                "from perdure.kernel.fold.apply import apply\nfrom perdure.kernel.decide.deciding import Deciding",
             ),
         ),
     ),
@@ -187,19 +187,19 @@ MUTANTS = {
     ),
     "items of a stream are recorded again": Mutant(
         "an item of a stream is recorded once",
-        "engine/streams.py",
+        "engine/calling/streams.py",
         (("skip = 0 if seeks else self._context.stream_offset", "skip = 0"),),
         (AWAITS, "tests/simulation/test_crash_at_every_await.py"),
     ),
     "time goes back with the clock": Mutant(
         "time never goes back within a run",
-        "engine/journal.py",
+        "engine/driving/journal.py",
         (("position.ts = max(position.ts, self._clock.now())", "position.ts = self._clock.now()"),),
         (MANY,),
     ),
     "a signal that nobody waits for is dropped": Mutant(
         "a signal is kept until somebody waits for it",
-        "kernel/apply.py",
+        "kernel/fold/apply.py",
         (("    run.signals.append(KeptSignal(event.entry, event.name, bytes(event.data), event.by))\n", "    pass\n"),),
         ("tests/simulation/test_crash_while_waiting.py", "tests/simulation/test_signals.py"),
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdure.kernel.run import Arrival, Feed, Instance, Item, OpenJoin, Phase, Run, Source, Task
+from perdure.kernel.fold.run import Arrival, Feed, Instance, Item, OpenJoin, Phase, Run, Source, Task
 from perdure.kernel.state.tree import thaw
 
 

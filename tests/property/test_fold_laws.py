@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from examples import EXAMPLES
 from perdure import Engine, Graph, MemoryStore
-from perdure.engine.code import UserCode
-from perdure.engine.recovery import rebuild, refold_joins
-from perdure.engine.registered import new_run, registered
-from perdure.engine.values import CodedValues
+from perdure.engine.calling.code import UserCode
+from perdure.engine.calling.values import CodedValues
+from perdure.engine.driving.recovery import rebuild, refold_joins
+from perdure.engine.driving.registered import new_run, registered
 from perdure.events import NodeCompleted
-from perdure.kernel.run import Run
+from perdure.kernel.fold.run import Run
 from perdure.store.port import Store
 from perdure.store.records import Append
 from perdure.testing.invariants import violations

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from examples import EXAMPLES
 from perdure import Engine, GraphBuilder, MemoryStore, Recorded, StepContext, reduce_list_append, reduce_sum
-from perdure.engine.registered import new_run
-from perdure.engine.untyped import NoValues
+from perdure.engine.driving.registered import new_run
+from perdure.engine.inspection.untyped import NoValues
 from perdure.events import JoinClosed, NodeCompleted, NodeStarted, RunCompleted, SegmentStarted
 from perdure.graph.plan import NodeKind
 from perdure.ids import identify
-from perdure.kernel.apply import apply
+from perdure.kernel.fold.apply import apply
 from perdure.testing.invariants import violations
 from random_graphs import Tally, build, evaluate, has_race, possible, random_block, size
 

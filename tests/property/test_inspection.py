@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from examples import EXAMPLES
-from perdure.engine.history import read_history
-from perdure.engine.inspect import find, inspect_run, stored_plan
-from perdure.engine.standstill import LogUnreadable, NotDriven, explain_run
-from perdure.engine.timeline import Timeline, diff_runs, timeline_of
-from perdure.engine.untyped import NoValues
-from perdure.kernel.progress import Progress
-from perdure.kernel.reasons import Completed, JoinWaits
-from perdure.kernel.run import Run
+from perdure.engine.inspection.history import read_history
+from perdure.engine.inspection.inspect import find, inspect_run, stored_plan
+from perdure.engine.inspection.standstill import LogUnreadable, NotDriven, explain_run
+from perdure.engine.inspection.timeline import Timeline, diff_runs, timeline_of
+from perdure.engine.inspection.untyped import NoValues
+from perdure.kernel.explain.reasons import Completed, JoinWaits
+from perdure.kernel.fold.run import Run
+from perdure.kernel.timeline.progress import Progress
 from perdure.store.memory import MemoryStore
 from property.test_fold_laws import blocks, cut, whole
 from random_graphs import Tally, build

@@ -22,7 +22,7 @@ from perdure import (
     StepContext,
 )
 from perdure.errors import ConvergenceWarning
-from perdure.graph.describing import definition_of, described
+from perdure.graph.definitions.describing import definition_of, described
 
 pytestmark = pytest.mark.filterwarnings("ignore::perdure.errors.ConvergenceWarning")
 

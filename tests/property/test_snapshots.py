@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import MemoryStore
-from perdure.engine.driver import Driver
-from perdure.engine.recovery import rebuild, refold_joins
-from perdure.engine.registered import new_run
-from perdure.kernel.run import Run
-from perdure.kernel.snapshot import can_dump, dump, load
-from perdure.kernel.status import OVER
+from perdure.engine.driving.driver import Driver
+from perdure.engine.driving.recovery import rebuild, refold_joins
+from perdure.engine.driving.registered import new_run
+from perdure.kernel.fold.run import Run
+from perdure.kernel.fold.snapshot import can_dump, dump, load
+from perdure.kernel.fold.status import OVER
 from random_graphs import Tally, build, evaluate, random_block
 
 blocks = st.builds(lambda rng, depth: random_block(rng, depth), st.randoms(use_true_random=False), st.integers(0, 4))

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from examples import EXAMPLES, Example
 from perdure import MemoryStore, __version__
 from perdure.engine import owner
-from perdure.engine.inspect import inspect_run
-from perdure.kernel import describe
+from perdure.engine.inspection.inspect import inspect_run
+from perdure.kernel.decide import describe
 
 HISTORIES = Path(__file__).with_name("histories")
 

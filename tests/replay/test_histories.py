@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from perdure import MemoryStore, __version__
-from perdure.engine.inspect import inspect_run
+from perdure.engine.inspection.inspect import inspect_run
 from perdure.store.records import NewRun, Row, RunUpdate
 
 HISTORIES = Path(__file__).with_name("histories")

@@ -18,13 +18,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import perdure.graph.defining  # noqa: F401 - imported when a definition is first loaded
+import perdure.graph.definitions.defining  # noqa: F401 - imported when a definition is first loaded
 from perdure import CodecError, Engine, Graph, GraphBuilder, PerdureError, RunStalled, SQLiteStore, StepContext
 from perdure.codec.blobs import Blobs
 from perdure.codec.codec import Codec
 from perdure.codec.refusal import Refusal
-from perdure.engine.inspect import inspect_run
-from perdure.engine.untyped import UntypedValues
+from perdure.engine.inspection.inspect import inspect_run
+from perdure.engine.inspection.untyped import UntypedValues
 from perdure.store.chain import chain_start, chained
 from perdure.store.export import read_export
 

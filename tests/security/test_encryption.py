@@ -29,7 +29,7 @@ from perdure import (
     reduce_list_append,
 )
 from perdure.cli.main import run as command
-from perdure.engine.verify import verify_run
+from perdure.engine.inspection.verify import verify_run
 from perdure.store.encryption import sealed_store
 from perdure.store.export import export_run, import_run, read_export
 
@@ -143,8 +143,8 @@ def test_a_run_goes_its_way_in_an_encrypted_store(make: Callable[[], Any] | None
 
 
 def test_a_snapshot_is_sealed_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perdure.engine.snapshots.WORTHWHILE_BYTES", 1000)
-    monkeypatch.setattr("perdure.engine.recovery.SHORT", 1)
+    monkeypatch.setattr("perdure.engine.driving.snapshots.WORTHWHILE_BYTES", 1000)
+    monkeypatch.setattr("perdure.engine.driving.recovery.SHORT", 1)
 
     async def running() -> None:
         async with Engine.open(tmp_path / "e.db", [GRAPH], encryption=KEYS) as engine:

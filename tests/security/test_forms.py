@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import AnswerRefused, GraphBuilder, GraphSetupError
-from perdure.graph import schemas
-from perdure.graph.forms import answered, form_schema
-from perdure.graph.patterns import MAX_WAYS, Hazard, ways_of
+from perdure.graph.nodes import schemas
+from perdure.graph.nodes.forms import answered, form_schema
+from perdure.graph.nodes.patterns import MAX_WAYS, Hazard, ways_of
 
 SLOW = [
     r"(a+)+$", r"^(a|a)*$", r"^(a|ab)*c", r"(.*)*", r"^(\w+\s?)*$", "a?" * 40 + "a" * 40, r"(x+x+)+y", r"^.*.*.*.*=$", r"^(a{1,30}){1,30}$",

@@ -110,7 +110,7 @@ def test_a_canary_is_found_nowhere(
 ) -> None:
     monkeypatch.setenv("TOKEN", CANARY)
     caplog.set_level(logging.DEBUG)
-    monkeypatch.setattr("perdure.engine.snapshots.WORTHWHILE_BYTES", 1000)
+    monkeypatch.setattr("perdure.engine.driving.snapshots.WORTHWHILE_BYTES", 1000)
     db, exporter, told = tmp_path / "r.db", InMemorySpanExporter(), []
     tracing, reader = TracerProvider(), InMemoryMetricReader()
     tracing.add_span_processor(SimpleSpanProcessor(exporter))

@@ -7,7 +7,7 @@ from typing import Any
 
 from constructs import answering
 from perdure import Engine, Graph, MemoryStore
-from perdure.engine import recovery, snapshots
+from perdure.engine.driving import recovery, snapshots
 from perdure.engine.owner import disappear
 from perdure.events import Durability
 from random_graphs import Tally

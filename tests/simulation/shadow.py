@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import msgspec
 
 from perdure import Graph, MemoryStore, Router, Step
-from perdure.engine.code import UserCode
-from perdure.engine.registered import new_run, registered
-from perdure.engine.values import CodedValues
+from perdure.engine.calling.code import UserCode
+from perdure.engine.calling.values import CodedValues
+from perdure.engine.driving.registered import new_run, registered
 from perdure.events import (
     AnyEvent,
     JoinClosed,
@@ -26,8 +26,8 @@ from perdure.events import (
     SignalReceived,
     decode_events,
 )
-from perdure.kernel.apply import apply, check_complete
-from perdure.kernel.run import Phase, Ref, Source
+from perdure.kernel.fold.apply import apply, check_complete
+from perdure.kernel.fold.run import Phase, Ref, Source
 from property.portrait import portrait
 from sometimes import Sometimes
 

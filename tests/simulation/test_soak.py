@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from perdure import Answer, AnswerRefused, Engine, Graph, GraphBuilder, Retry, RunConflict, StepContext, reduce_sum
-from perdure.engine import watch
-from perdure.kernel.status import OVER
+from perdure.engine.workers import watch
+from perdure.kernel.fold.status import OVER
 from perdure.testing.invariants import violations
 from simulation.town import Town
 

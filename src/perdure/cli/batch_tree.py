@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from perdure.cli.output import COLOURS, duration
 from perdure.cli.pace import Pace
 from perdure.cli.terminal import safe, styled_output
-from perdure.kernel.status import OVER, Status
+from perdure.kernel.fold.status import OVER, Status
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-    from perdure.engine.history import Recorded
-    from perdure.engine.places import Place
-    from perdure.kernel.progress import BatchProgress, Picture
+    from perdure.engine.inspection.history import Recorded
+    from perdure.engine.inspection.places import Place
+    from perdure.kernel.timeline.progress import BatchProgress, Picture
     from perdure.store.records import RunInfo
 
 WIDTH = 24

@@ -13,7 +13,7 @@ from perdure.cli.output import print_json_lines, print_table
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine
-    from perdure.engine.fitting import Fit
+    from perdure.engine.workers.fitting import Fit
     from perdure.store.records import RunInfo
 
 UNFINISHED = ("PENDING", "RUNNING", "WAITING", "PAUSED", "STALLED")

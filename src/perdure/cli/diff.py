@@ -12,8 +12,8 @@ from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import clipped, duration, print_heading, print_json, print_table
 
 if TYPE_CHECKING:
-    from perdure.engine.timeline import RunDiff
-    from perdure.kernel.comparison import Compared, Side
+    from perdure.engine.inspection.timeline import RunDiff
+    from perdure.kernel.timeline.comparison import Compared, Side
 
 SHOWN = 20
 """How many tasks are listed for a person."""
@@ -44,7 +44,7 @@ def command(a: str, b: str, db: Path, as_json: bool) -> None:
 
 
 async def _diff(db: Path, a: str, b: str) -> RunDiff:
-    from perdure.engine.timeline import diff_runs  # noqa: PLC0415
+    from perdure.engine.inspection.timeline import diff_runs  # noqa: PLC0415
 
     async with opened(db) as store:
         return await diff_runs(store, a, b)

@@ -44,7 +44,7 @@ def drive_to_end(app: str, db: Path, begin: Callable[[Engine], Awaitable[RunHand
         click.echo(f"perdure: {where} failed: {type(error).__name__}: {one_line(str(error))}", err=True)
         click.get_current_context().exit(Exit.FAILED)
     if as_json:
-        from perdure.engine.untyped import shown  # noqa: PLC0415
+        from perdure.engine.inspection.untyped import shown  # noqa: PLC0415
 
         print_json({"run_id": run, "result": shown(msgspec.to_builtins(result, enc_hook=str))})
     else:

@@ -12,7 +12,7 @@ from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import print_json
 
 if TYPE_CHECKING:
-    from perdure.engine.standstill import Explanation
+    from perdure.engine.inspection.standstill import Explanation
 
 
 @click.command("explain")
@@ -40,7 +40,7 @@ def command(run: str, db: Path, limit: int, as_json: bool) -> None:
 
 async def _explain(db: Path, run: str, limit: int) -> Explanation:
     from perdure.engine.clock import SystemClock  # noqa: PLC0415
-    from perdure.engine.standstill import explain_run  # noqa: PLC0415
+    from perdure.engine.inspection.standstill import explain_run  # noqa: PLC0415
 
     async with opened(db) as store:
         return await explain_run(store, run, SystemClock().now(), limit=limit)

@@ -74,7 +74,7 @@ def command(
 
 
 async def _run_lines(db: Path, run: str) -> AsyncGenerator[bytes, None]:
-    from perdure.engine.inspect import find  # noqa: PLC0415
+    from perdure.engine.inspection.inspect import find  # noqa: PLC0415
     from perdure.store.export import export_run  # noqa: PLC0415
 
     async with opened(db) as store, aclosing(export_run(store, await find(store, run))) as lines:

@@ -15,8 +15,8 @@ from perdure.cli.database import awaited, db_option, json_lines_option, opened
 from perdure.cli.output import Moment, iso, print_json_lines
 
 if TYPE_CHECKING:
-    from perdure.engine.history import Recorded
-    from perdure.engine.places import Wanted
+    from perdure.engine.inspection.history import Recorded
+    from perdure.engine.inspection.places import Wanted
 
 KINDS = tuple(kind.__name__ for kind in ev.AnyEvent.__args__)
 
@@ -47,15 +47,15 @@ def command(run: str, db: Path, as_json: bool, **conditions: Any) -> None:
       perdure history order-17 --kind NodeFailed --since 2h
       perdure history order-17 --task 'orders[3]/ship' --json
     """
-    from perdure.engine.places import Wanted  # noqa: PLC0415
+    from perdure.engine.inspection.places import Wanted  # noqa: PLC0415
 
     awaited(_print(db, run, Wanted(**conditions), as_json))
 
 
 async def _print(db: Path, run: str, wanted: Wanted, as_json: bool) -> None:
     from perdure.cli.wording import worded  # noqa: PLC0415
-    from perdure.engine.inspect import find  # noqa: PLC0415
-    from perdure.engine.places import read_placed  # noqa: PLC0415
+    from perdure.engine.inspection.inspect import find  # noqa: PLC0415
+    from perdure.engine.inspection.places import read_placed  # noqa: PLC0415
 
     async with opened(db) as store:
         async for recorded, place in read_placed(store, await find(store, run), wanted):

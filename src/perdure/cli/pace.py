@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from perdure.cli.output import duration
 
 if TYPE_CHECKING:
-    from perdure.kernel.progress import BatchProgress, Picture
+    from perdure.kernel.timeline.progress import BatchProgress, Picture
 
 WINDOW = 15_000_000
 """Over how much of the past, in microseconds, the pace is taken: long enough to be calm, and forgetful of a night's pause."""

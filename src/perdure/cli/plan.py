@@ -15,8 +15,8 @@ from perdure.cli.fork import output_option, outputs_of, place_of, placed_outputs
 from perdure.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
+    from perdure.engine.control.planning import Planned, PlannedVerb
     from perdure.engine.engine import Engine
-    from perdure.engine.planning import Planned, PlannedVerb
 
 SHOWN = 20
 """How many tasks are listed for a person."""

@@ -54,7 +54,7 @@ async def _driven_on(engine: Engine, run: str, by: str, reason: str) -> RunHandl
     """Return a handle of a run that this process drives, or needn't drive, or will when the run is woken."""
     import asyncio  # noqa: PLC0415
 
-    from perdure.kernel.status import OVER, Status  # noqa: PLC0415
+    from perdure.kernel.fold.status import OVER, Status  # noqa: PLC0415
 
     status = Status((await engine.get(run)).status)
     if status is Status.PAUSED:

@@ -11,7 +11,7 @@ import click
 from perdure.cli.arguments import graph_option
 from perdure.cli.database import awaited, db_option, json_lines_option, opened
 from perdure.cli.output import Moment, clipped, duration, iso, moment, print_json_lines, print_table, tell_limit
-from perdure.kernel.status import Status
+from perdure.kernel.fold.status import Status
 
 if TYPE_CHECKING:
     from perdure.store.records import RunInfo

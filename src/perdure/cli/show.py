@@ -12,10 +12,10 @@ from perdure.cli.arguments import look_at_run
 from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import clipped, duration, iso, moment, print_facts, print_heading, print_json, print_table
 from perdure.cli.runs import as_data
-from perdure.kernel.status import OVER
+from perdure.kernel.fold.status import OVER
 
 if TYPE_CHECKING:
-    from perdure.engine.inspect import Inspection
+    from perdure.engine.inspection.inspect import Inspection
 
 SHOWN = 20
 """How many live tasks and joins are listed for a person."""
@@ -43,7 +43,7 @@ def command(run: str, db: Path, as_json: bool) -> None:
 
 
 async def _inspect(db: Path, run: str) -> Inspection:
-    from perdure.engine.inspect import inspect_run  # noqa: PLC0415
+    from perdure.engine.inspection.inspect import inspect_run  # noqa: PLC0415
 
     async with opened(db) as store:
         return await inspect_run(store, run)

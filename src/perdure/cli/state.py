@@ -35,8 +35,8 @@ def command(run: str, seq: int | None, db: Path, as_json: bool) -> None:
 
 
 async def _state(db: Path, run: str, seq: int | None) -> Any:
-    from perdure.engine.inspect import find  # noqa: PLC0415
-    from perdure.engine.past import state_at  # noqa: PLC0415
+    from perdure.engine.inspection.inspect import find  # noqa: PLC0415
+    from perdure.engine.inspection.past import state_at  # noqa: PLC0415
 
     async with opened(db) as store:
         info = await find(store, run)

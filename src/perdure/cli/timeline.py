@@ -13,7 +13,7 @@ from perdure.cli.database import awaited, db_option, json_option, opened
 from perdure.cli.output import clipped, duration, moment, print_facts, print_heading, print_json, print_table
 
 if TYPE_CHECKING:
-    from perdure.engine.timeline import Timeline
+    from perdure.engine.inspection.timeline import Timeline
 
 SHOWN = 20
 """How many rows of each kind are listed for a person."""
@@ -43,7 +43,7 @@ def command(run: str, db: Path, as_json: bool) -> None:
 
 async def _timeline(db: Path, run: str) -> Timeline:
     from perdure.engine.clock import SystemClock  # noqa: PLC0415
-    from perdure.engine.timeline import timeline_of  # noqa: PLC0415
+    from perdure.engine.inspection.timeline import timeline_of  # noqa: PLC0415
 
     async with opened(db) as store:
         return await timeline_of(store, run, SystemClock().now())

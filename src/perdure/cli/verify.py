@@ -15,7 +15,7 @@ from perdure.cli.output import print_json
 from perdure.errors import StoreCorrupt
 
 if TYPE_CHECKING:
-    from perdure.engine.verify import Verdict
+    from perdure.engine.inspection.verify import Verdict
 
 _ALL = 1 << 62
 
@@ -70,8 +70,8 @@ def command(ctx: click.Context, runs: tuple[str, ...], db: Path, as_json: bool) 
 
 
 async def _verify(db: Path, runs: Sequence[str]) -> list[Verdict]:
-    from perdure.engine.inspect import find  # noqa: PLC0415
-    from perdure.engine.verify import verify_run  # noqa: PLC0415
+    from perdure.engine.inspection.inspect import find  # noqa: PLC0415
+    from perdure.engine.inspection.verify import verify_run  # noqa: PLC0415
 
     async with opened(db) as store:
         infos = [await find(store, run) for run in runs] if runs else await store.list(limit=_ALL)

@@ -20,12 +20,12 @@ from perdure.cli.database import awaited, db_option, json_lines_option, opened
 from perdure.cli.exits import Exit
 from perdure.cli.output import on_terminal
 from perdure.cli.pace import Pace
-from perdure.kernel.status import OVER, Status
+from perdure.kernel.fold.status import OVER, Status
 
 if TYPE_CHECKING:
-    from perdure.engine.history import Recorded
-    from perdure.engine.places import Place
-    from perdure.kernel.progress import Picture
+    from perdure.engine.inspection.history import Recorded
+    from perdure.engine.inspection.places import Place
+    from perdure.kernel.timeline.progress import Picture
     from perdure.store.port import Store
     from perdure.store.records import RunInfo
 
@@ -123,12 +123,12 @@ async def watched(
         RunNotFound: there is no such run.
         StoreCorrupt: its log isn't what was written.
     """
-    from perdure.engine.follow import Follower  # noqa: PLC0415
-    from perdure.engine.inspect import find, stored_plan  # noqa: PLC0415
-    from perdure.engine.places import Places  # noqa: PLC0415
-    from perdure.engine.untyped import NoValues  # noqa: PLC0415
-    from perdure.kernel.progress import Progress  # noqa: PLC0415
-    from perdure.kernel.run import Run  # noqa: PLC0415
+    from perdure.engine.inspection.follow import Follower  # noqa: PLC0415
+    from perdure.engine.inspection.inspect import find, stored_plan  # noqa: PLC0415
+    from perdure.engine.inspection.places import Places  # noqa: PLC0415
+    from perdure.engine.inspection.untyped import NoValues  # noqa: PLC0415
+    from perdure.kernel.fold.run import Run  # noqa: PLC0415
+    from perdure.kernel.timeline.progress import Progress  # noqa: PLC0415
 
     info = await find(store, run)
     plan = await stored_plan(store, info)

@@ -31,10 +31,10 @@ from perdure.codec.storable import unsupported
 from perdure.errors import CodecError, GraphSetupError
 from perdure.failure import Failure
 from perdure.graph.graph import Graph
-from perdure.graph.router import Router
-from perdure.graph.step import Step
+from perdure.graph.nodes.router import Router
+from perdure.graph.nodes.step import Step
+from perdure.graph.nodes.wait import Wait
 from perdure.graph.types import unwrapped
-from perdure.graph.wait import Wait
 from perdure.kernel.state.operations import Operation, frozen_operation
 
 __all__ = [

@@ -16,21 +16,21 @@ import anyio
 import msgspec
 
 from perdure.codec.redaction import Redact, Redaction
-from perdure.engine.answering import Answering
+from perdure.engine.calling.observing import Observer, Observing
+from perdure.engine.calling.steps import Steps
 from perdure.engine.clock import Clock, SystemClock
-from perdure.engine.control import Control, check_accepts
-from perdure.engine.driven import Driven
+from perdure.engine.control.answering import Answering
+from perdure.engine.control.control import Control, check_accepts
+from perdure.engine.control.starting import Starting, create_run, made_up_id
+from perdure.engine.driving.driven import Driven
 from perdure.engine.graph_run import GraphRun
 from perdure.engine.handle import RunHandle
 from perdure.engine.iterating import iterate_on_store
-from perdure.engine.leases import LEASE_S
-from perdure.engine.observing import Observer, Observing
-from perdure.engine.publish import OnEvent
-from perdure.engine.serving import Serving
-from perdure.engine.starting import Starting, create_run, made_up_id
-from perdure.engine.steps import Steps
 from perdure.engine.verbs import Verbs
-from perdure.engine.worker import MAX_RUNS, Worker
+from perdure.engine.workers.leases import LEASE_S
+from perdure.engine.workers.publish import OnEvent
+from perdure.engine.workers.serving import Serving
+from perdure.engine.workers.worker import MAX_RUNS, Worker
 from perdure.errors import (
     GraphSetupError,
     InvalidIdentifier,
@@ -39,10 +39,10 @@ from perdure.errors import (
 )
 from perdure.events import Durability
 from perdure.graph.graph import Graph
+from perdure.graph.nodes.wait import microseconds, since_1970
 from perdure.graph.types import MISSING, Missing
-from perdure.graph.wait import microseconds, since_1970
 from perdure.ids import checked_by, checked_identifier, checked_text
-from perdure.kernel.status import OVER, Status
+from perdure.kernel.fold.status import OVER, Status
 from perdure.store.encryption import Encryption, check_readable, sealed_store
 from perdure.store.port import Store
 from perdure.store.records import RunInfo

@@ -12,16 +12,16 @@ from typing import Any, Generic, Self, TypeVar
 
 import anyio
 
-from perdure.engine.driven import Driven
-from perdure.engine.steps import Offer, Steps
+from perdure.engine.calling.steps import Offer, Steps
+from perdure.engine.driving.driven import Driven
 from perdure.errors import GraphRuntimeError, RunCancelled, RunInterrupted, RunPaused
 from perdure.graph.graph import Graph
-from perdure.graph.iteration import EndMarker, ErrorMarker, ForkStackItem, GraphTask, GraphTaskRequest
-from perdure.graph.nodes import START_ID
+from perdure.graph.nodes.iteration import EndMarker, ErrorMarker, ForkStackItem, GraphTask, GraphTaskRequest
+from perdure.graph.nodes.nodes import START_ID
 from perdure.ids import ROOT_INSTANCE, START_TASK
+from perdure.kernel.fold.status import Status
 from perdure.kernel.state.restore import restore
 from perdure.kernel.state.tree import thaw
-from perdure.kernel.status import Status
 
 StateT = TypeVar("StateT")
 DepsT = TypeVar("DepsT")

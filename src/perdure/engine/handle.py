@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from perdure.engine.driven import Driven
-from perdure.engine.history import Recorded
-from perdure.engine.standstill import Explanation
-from perdure.engine.waiting import Waiting
+from perdure.engine.calling.waiting import Waiting
+from perdure.engine.driving.driven import Driven
+from perdure.engine.inspection.history import Recorded
+from perdure.engine.inspection.standstill import Explanation
+from perdure.kernel.fold.status import OVER, Status
 from perdure.kernel.state.tree import thaw
-from perdure.kernel.status import OVER, Status
 from perdure.store.records import RunInfo
 
 if TYPE_CHECKING:

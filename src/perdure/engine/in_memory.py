@@ -8,20 +8,20 @@ from typing import Any
 
 import anyio
 
+from perdure.engine.calling.code import UserCode
+from perdure.engine.calling.evaluate import flows_of
+from perdure.engine.calling.observing import Observer, Observing
+from perdure.engine.calling.steps import Steps
+from perdure.engine.calling.values import PlainValues
 from perdure.engine.clock import SystemClock
-from perdure.engine.code import UserCode
-from perdure.engine.driver import Driver
-from perdure.engine.evaluate import flows_of
-from perdure.engine.observing import Observer, Observing
-from perdure.engine.registered import new_run
-from perdure.engine.starting import made_up_id
-from perdure.engine.steps import Steps
-from perdure.engine.values import PlainValues
+from perdure.engine.control.starting import made_up_id
+from perdure.engine.driving.driver import Driver
+from perdure.engine.driving.registered import new_run
 from perdure.events import AnyEvent, RunStarted, SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.runtime import Asked
-from perdure.kernel.decide import start
-from perdure.kernel.deciding import Decision
+from perdure.kernel.decide.decide import start
+from perdure.kernel.decide.deciding import Decision
 from perdure.version import __version__
 
 

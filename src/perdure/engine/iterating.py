@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from perdure.engine.driven import Driven
+from perdure.engine.calling.steps import Steps
+from perdure.engine.control.starting import Starting
+from perdure.engine.driving.driven import Driven
 from perdure.engine.graph_run import GraphRun
 from perdure.engine.in_memory import begun_in_memory, observing_in_memory
-from perdure.engine.starting import Starting
-from perdure.engine.steps import Steps
 from perdure.errors import RunConflict
 from perdure.graph.graph import Graph
-from perdure.graph.iteration import EndMarker
+from perdure.graph.nodes.iteration import EndMarker
 from perdure.graph.runtime import Asked
+from perdure.kernel.fold.status import OVER, Status
 from perdure.kernel.state.restore import restore
-from perdure.kernel.status import OVER, Status
 
 if TYPE_CHECKING:
     from perdure.engine.engine import Engine

@@ -9,10 +9,10 @@ from typing import Any
 
 import anyio
 
-from perdure.engine.bodies import check_executors
+from perdure.engine.calling.bodies import check_executors
 from perdure.engine.clock import SystemClock
-from perdure.engine.driven import noted
-from perdure.engine.driver import Driver
+from perdure.engine.driving.driven import noted
+from perdure.engine.driving.driver import Driver
 from perdure.engine.engine import Engine, deadline_at
 from perdure.engine.in_memory import begun_in_memory, observing_in_memory
 from perdure.engine.iterating import iterate_in_memory
@@ -20,9 +20,9 @@ from perdure.errors import GraphSetupError, NoResult
 from perdure.graph.graph import Graph
 from perdure.graph.runtime import Asked, provide
 from perdure.ids import checked_identifier
-from perdure.kernel.run import Run
+from perdure.kernel.fold.run import Run
+from perdure.kernel.fold.status import Status
 from perdure.kernel.state.restore import restore
-from perdure.kernel.status import Status
 
 
 class LocalRuntime:

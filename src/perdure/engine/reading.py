@@ -7,21 +7,21 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from perdure.engine.calling.values import CodedValues
 from perdure.engine.clock import Clock
-from perdure.engine.driven import Driven
-from perdure.engine.fitting import Fit, fit_of
+from perdure.engine.driving.driven import Driven
+from perdure.engine.driving.recovery import rebuild
+from perdure.engine.driving.registered import new_run
 from perdure.engine.handle import RunHandle
-from perdure.engine.history import Recorded, read_history
-from perdure.engine.past import state_at
-from perdure.engine.places import ALL, Wanted, read_placed
-from perdure.engine.publish import follow
-from perdure.engine.recovery import rebuild
-from perdure.engine.registered import new_run
-from perdure.engine.results import recorded_failure, recorded_outputs, recorded_successor
-from perdure.engine.standstill import Explanation, Here, explain_run
-from perdure.engine.timeline import RunDiff, Timeline, diff_runs, timeline_of
-from perdure.engine.values import CodedValues
-from perdure.engine.worker import Worker
+from perdure.engine.inspection.history import Recorded, read_history
+from perdure.engine.inspection.past import state_at
+from perdure.engine.inspection.places import ALL, Wanted, read_placed
+from perdure.engine.inspection.results import recorded_failure, recorded_outputs, recorded_successor
+from perdure.engine.inspection.standstill import Explanation, Here, explain_run
+from perdure.engine.inspection.timeline import RunDiff, Timeline, diff_runs, timeline_of
+from perdure.engine.workers.fitting import Fit, fit_of
+from perdure.engine.workers.publish import follow
+from perdure.engine.workers.worker import Worker
 from perdure.errors import (
     GraphRuntimeError,
     RunCancelled,
@@ -30,9 +30,9 @@ from perdure.errors import (
     RunPaused,
     RunStalled,
 )
-from perdure.graph.wait import since_1970
-from perdure.kernel.run import Run
-from perdure.kernel.status import Status
+from perdure.graph.nodes.wait import since_1970
+from perdure.kernel.fold.run import Run
+from perdure.kernel.fold.status import Status
 from perdure.store.port import Store
 from perdure.store.records import RunInfo
 

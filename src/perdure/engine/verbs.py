@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from perdure.engine.answering import Answering
-from perdure.engine.control import Control
-from perdure.engine.forking import Forking, fork
+from perdure.engine.calling.waiting import Waiting
+from perdure.engine.control.answering import Answering
+from perdure.engine.control.control import Control
+from perdure.engine.control.forking import Forking, fork
+from perdure.engine.control.planning import Planned, PlannedVerb, planned
+from perdure.engine.control.starting import made_up_id
 from perdure.engine.handle import RunHandle
-from perdure.engine.planning import Planned, PlannedVerb, planned
 from perdure.engine.reading import Reading
-from perdure.engine.starting import made_up_id
-from perdure.engine.waiting import Waiting
 from perdure.events import RunResumed, RunRetried
 from perdure.graph.types import MISSING
 from perdure.ids import checked_by, checked_identifier

@@ -16,10 +16,10 @@ import msgspec
 
 from perdure.errors import GraphRuntimeError
 from perdure.events import Durability
-from perdure.graph.definition import Definition
-from perdure.graph.fingerprint import fingerprint_of
-from perdure.graph.nodes import AnyNode
-from perdure.graph.paths import EdgePath
+from perdure.graph.compile.fingerprint import fingerprint_of
+from perdure.graph.definitions.definition import Definition
+from perdure.graph.nodes.nodes import AnyNode
+from perdure.graph.nodes.paths import EdgePath
 from perdure.graph.plan import Plan
 from perdure.graph.render import Direction, render
 from perdure.graph.runtime import Asked, Until, runtime
@@ -28,9 +28,9 @@ from perdure.graph.version_order import checked_version
 
 if TYPE_CHECKING:
     from perdure.codec.redaction import Redact
+    from perdure.engine.calling.observing import Observer
+    from perdure.engine.calling.waiting import Waiting
     from perdure.engine.graph_run import GraphRun
-    from perdure.engine.observing import Observer
-    from perdure.engine.waiting import Waiting
     from perdure.store.encryption import Encryption
     from perdure.store.port import Store
 
@@ -105,7 +105,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         Raises:
             GraphBuildingError: the definition can't be used; lists every problem, each with its place in the text.
         """
-        from perdure.graph.defining import read_graph  # noqa: PLC0415  # which needs this module
+        from perdure.graph.definitions.defining import read_graph  # noqa: PLC0415  # which needs this module
 
         return read_graph(
             text,
@@ -125,7 +125,7 @@ class Graph(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         Raises:
             GraphSetupError: something in the graph can't be said in a definition; names all of it.
         """
-        from perdure.graph.describing import described  # noqa: PLC0415  # which needs this module
+        from perdure.graph.definitions.describing import described  # noqa: PLC0415  # which needs this module
 
         return described(self)
 

@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
+from perdure.graph.compile.topology import Topology
 from perdure.graph.flow import Enter, Flow, Leaf, Pick, Split, Spread, subflows
-from perdure.graph.nodes import END_ID, START_ID
+from perdure.graph.nodes.nodes import END_ID, START_ID
 from perdure.graph.plan import NodeKind, NodePlan, Plan
-from perdure.graph.topology import Topology
 
 Direction = Literal["TB", "LR", "RL", "BT"]
 

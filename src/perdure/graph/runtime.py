@@ -19,7 +19,7 @@ from perdure.events import Durability
 
 if TYPE_CHECKING:
     from perdure.codec.redaction import Redact
-    from perdure.engine.observing import Observer
+    from perdure.engine.calling.observing import Observer
     from perdure.graph.graph import Graph
     from perdure.store.encryption import Encryption
     from perdure.store.port import Store

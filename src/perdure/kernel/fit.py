@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import Any
 
 from perdure import events as ev
-from perdure.graph.fingerprint import edges_of, nature_of
+from perdure.graph.compile.fingerprint import edges_of, nature_of
+from perdure.graph.compile.topology import Topology, targets_of
 from perdure.graph.flow import Flow, Leaf, flows_within
 from perdure.graph.plan import NodeKind, Plan
-from perdure.graph.topology import Topology, targets_of
-from perdure.kernel.run import OpenJoin, Run, Task
+from perdure.kernel.fold.run import OpenJoin, Run, Task
 
 _SHOWN = 10
 

@@ -31,9 +31,9 @@ from perdure import events as ev
 from perdure.errors import GraphRuntimeError
 from perdure.graph.plan import NodePlan
 from perdure.ids import identify
-from perdure.kernel.apply import apply, join_output_id
-from perdure.kernel.revival import abandoned_by
-from perdure.kernel.run import Instance, OpenJoin, Phase, Run
+from perdure.kernel.fold.apply import apply, join_output_id
+from perdure.kernel.fold.revival import abandoned_by
+from perdure.kernel.fold.run import Instance, OpenJoin, Phase, Run
 from perdure.kernel.state.operations import DELETE, ORDER, SET, SPLICE
 from perdure.kernel.survey import Source
 

@@ -9,9 +9,9 @@ import msgspec
 from perdure import events as ev
 from perdure.graph.plan import NodePlan
 from perdure.ids import identify
-from perdure.kernel.apply import apply, join_output_id
-from perdure.kernel.revival import revive
-from perdure.kernel.run import AFTER, Instance, Run, shown_path
+from perdure.kernel.fold.apply import apply, join_output_id
+from perdure.kernel.fold.revival import revive
+from perdure.kernel.fold.run import AFTER, Instance, Run, shown_path
 
 
 class Source(msgspec.Struct):

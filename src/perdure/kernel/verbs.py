@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias, get_args
 
-from perdure.kernel.status import OVER, Status
+from perdure.kernel.fold.status import OVER, Status
 
 Verb: TypeAlias = Literal["pause", "resume", "recover", "retry", "cancel", "accept"]
 VERBS: tuple[Verb, ...] = get_args(Verb)

@@ -14,7 +14,7 @@ import msgspec
 
 from perdure.graph.flow import Leaf, flows_within
 from perdure.graph.plan import NodeKind, NodePlan
-from perdure.kernel.run import Instance, Run
+from perdure.kernel.fold.run import Instance, Run
 from perdure.telemetry.batches import Batch
 from perdure.telemetry.spans import SpanRef
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from perdure.graph.plan import NodeKind
-from perdure.kernel.apply import join_output_id
-from perdure.kernel.run import AFTER, OpenJoin, Task, shown_path
+from perdure.kernel.fold.apply import join_output_id
+from perdure.kernel.fold.run import AFTER, OpenJoin, Task, shown_path
 from perdure.telemetry.batches import Batch
 from perdure.telemetry.spans import Attribute
 

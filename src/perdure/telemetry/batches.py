@@ -14,7 +14,7 @@ from itertools import islice
 
 import msgspec
 
-from perdure.kernel.run import AFTER, Instance, OpenJoin, Run, Task
+from perdure.kernel.fold.run import AFTER, Instance, OpenJoin, Run, Task
 from perdure.telemetry.spans import SpanRef
 
 

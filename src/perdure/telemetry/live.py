@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from perdure.engine.observing import Commit, Undo
+from perdure.engine.calling.observing import Commit, Undo
 from perdure.events import RunStarted
 from perdure.store.port import Store
 from perdure.telemetry.mappers import Mapper

@@ -5,7 +5,7 @@ from __future__ import annotations
 from opentelemetry.metrics import Meter
 
 from perdure import events as ev
-from perdure.engine.observing import Commit
+from perdure.engine.calling.observing import Commit
 from perdure.telemetry.projection import Projection
 from perdure.telemetry.spans import Attribute, Span
 

@@ -30,10 +30,10 @@ from typing import Any
 import msgspec
 
 from perdure import events as ev
-from perdure.engine.untyped import NoValues
+from perdure.engine.inspection.untyped import NoValues
 from perdure.graph.plan import Plan
-from perdure.kernel.apply import apply, join_output_id
-from perdure.kernel.run import OpenJoin, Phase, Run, Task
+from perdure.kernel.fold.apply import apply, join_output_id
+from perdure.kernel.fold.run import OpenJoin, Phase, Run, Task
 from perdure.telemetry.arrivals import Arrivals, Joining
 from perdure.telemetry.attributes import about_batch, about_join, about_task, about_wait
 from perdure.telemetry.batches import Batch, Batches

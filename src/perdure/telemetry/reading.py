@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from perdure.engine.history import read_history
-from perdure.engine.inspect import find, stored_plan
+from perdure.engine.inspection.history import read_history
+from perdure.engine.inspection.inspect import find, stored_plan
 from perdure.store.port import Store
 from perdure.telemetry.projection import Projection
 from perdure.telemetry.spans import Span, TraceScope

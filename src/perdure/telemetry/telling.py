@@ -23,10 +23,10 @@ from time import monotonic, sleep
 from typing import Any
 
 from perdure import events as ev
-from perdure.engine.inspect import find, stored_plan
-from perdure.engine.logging import get_logger
-from perdure.engine.observing import Commit
-from perdure.engine.recovery import PAGE
+from perdure.engine.calling.logging import get_logger
+from perdure.engine.calling.observing import Commit
+from perdure.engine.driving.recovery import PAGE
+from perdure.engine.inspection.inspect import find, stored_plan
 from perdure.graph.plan import Plan
 from perdure.store.port import Store
 from perdure.store.records import Row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from perdure.engine.history import Recorded
+from perdure.engine.inspection.history import Recorded
 from perdure.events import (
     ArmsOpened,
     ForkOpened,

@@ -17,11 +17,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from perdure.engine.fitting import fit_of
-from perdure.engine.recovery import rebuild
-from perdure.engine.registered import new_run, registered
-from perdure.engine.results import recorded_outputs
-from perdure.engine.values import CodedValues
+from perdure.engine.calling.values import CodedValues
+from perdure.engine.driving.recovery import rebuild
+from perdure.engine.driving.registered import new_run, registered
+from perdure.engine.inspection.results import recorded_outputs
+from perdure.engine.workers.fitting import fit_of
 from perdure.graph.graph import Graph
 from perdure.kernel.state.tree import thaw
 from perdure.store.export import import_run, read_export

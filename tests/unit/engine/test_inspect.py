@@ -10,8 +10,8 @@ from decimal import Decimal
 import pytest
 
 from perdure import GraphBuilder, MemoryStore, StepContext, reduce_null
-from perdure.engine.inspect import inspect_run
-from perdure.engine.untyped import shown
+from perdure.engine.inspection.inspect import inspect_run
+from perdure.engine.inspection.untyped import shown
 from perdure.errors import RunNotFound, StoreCorrupt
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from perdure import MemoryStore
-from perdure.engine.leases import Leases
+from perdure.engine.workers.leases import Leases
 from perdure.store.records import Lease
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from perdure import Engine, GraphBuilder, GraphRuntimeError, GraphSetupError, MemoryStore, StepContext, reduce_sum
-from perdure.engine import snapshots
+from perdure.engine.driving import snapshots
 
 
 @dataclass

@@ -14,10 +14,10 @@ import msgspec
 import pytest
 
 from perdure import Engine, Graph, GraphBuilder, MemoryStore, RunHandle, StepContext, reduce_list_append
-from perdure.engine import standstill as why
-from perdure.engine.standstill import Explanation, explain_run
-from perdure.graph.policies import Retry
-from perdure.kernel import reasons
+from perdure.engine.inspection import standstill as why
+from perdure.engine.inspection.standstill import Explanation, explain_run
+from perdure.graph.nodes.policies import Retry
+from perdure.kernel.explain import reasons
 from perdure.store.chain import chained
 from perdure.store.records import NewEntry, Owner
 

@@ -11,7 +11,7 @@ import msgspec
 
 from perdure import Engine, Graph, GraphBuilder, MemoryStore, RunHandle, StepContext, reduce_sum
 from perdure.engine.clock import SystemClock
-from perdure.graph.policies import Retry
+from perdure.graph.nodes.policies import Retry
 
 S = 1_000_000
 

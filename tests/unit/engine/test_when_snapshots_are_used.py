@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from perdure import Engine, GraphBuilder, MemoryStore, StepContext, reduce_list_append
-from perdure.engine import snapshots
-from perdure.kernel.run import Chunk, Feed, Instance, OpenJoin, Run, Task
-from perdure.kernel.snapshot import SavedFeed, SavedInstance, SavedJoin, SavedTask
+from perdure.engine.driving import snapshots
+from perdure.kernel.fold.run import Chunk, Feed, Instance, OpenJoin, Run, Task
+from perdure.kernel.fold.snapshot import SavedFeed, SavedInstance, SavedJoin, SavedTask
 from perdure.store.chain import snapshot_hash
 
 SIZE = 300

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from perdure import GraphBuilder, StepContext
-from perdure.graph.annotations import annotated_types
+from perdure.graph.builder.annotations import annotated_types
 from perdure.graph.types import callable_name
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import Condition, GraphBuilder, GraphRuntimeError, GraphSetupError, StepContext
-from perdure.graph.condition_grammar import Comparison, Flag, Inverted, PathTo, Several, read_condition
-from perdure.graph.condition_types import condition_problems
+from perdure.graph.nodes.condition_grammar import Comparison, Flag, Inverted, PathTo, Several, read_condition
+from perdure.graph.nodes.condition_types import condition_problems
 
 
 class Colour(Enum):

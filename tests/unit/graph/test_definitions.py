@@ -20,8 +20,8 @@ from perdure import (
     StepType,
     reduce_list_append,
 )
-from perdure.graph.policies import Retry
-from perdure.graph.step import Step
+from perdure.graph.nodes.policies import Retry
+from perdure.graph.nodes.step import Step
 
 
 async def add(ctx: StepContext[Any, None, int]) -> int:

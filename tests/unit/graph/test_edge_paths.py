@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from perdure import GraphSetupError, reduce_list_append
-from perdure.graph.paths import BroadcastItem, DestinationItem, LabelItem, MapItem, TransformItem
+from perdure.graph.nodes.paths import BroadcastItem, DestinationItem, LabelItem, MapItem, TransformItem
 from unit.graph.graphs import builder, same, steps
 
 

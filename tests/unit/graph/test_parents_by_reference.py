@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from perdure import Graph, GraphBuilder, GraphBuildingError, reduce_sum
-from perdure.graph.nodes import START_ID
-from perdure.graph.regions import assign_parents
-from perdure.graph.topology import Topology
+from perdure.graph.compile.regions import assign_parents
+from perdure.graph.compile.topology import Topology
+from perdure.graph.nodes.nodes import START_ID
 
 LONGEST_WALK = 14
 
@@ -190,7 +190,7 @@ def test_parents_are_what_the_definition_says(monkeypatch: pytest.MonkeyPatch) -
         found.update({id_: node.parent for id_, node in plan.nodes.items() if node.parent})
         return []
 
-    monkeypatch.setattr("perdure.graph.build.assign_parents", remember)
+    monkeypatch.setattr("perdure.graph.compile.build.assign_parents", remember)
     tried = unfit = 0
     kinds: dict[str, int] = {}
     seed = 0

@@ -18,7 +18,7 @@ from perdure import (
     reduce_null,
     reduce_sum,
 )
-from perdure.graph.join import takes_context
+from perdure.graph.nodes.join import takes_context
 from unit.graph.graphs import builder, steps
 
 

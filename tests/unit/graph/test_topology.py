@@ -5,10 +5,10 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from perdure.graph.compile.topology import Topology
 from perdure.graph.flow import Branch, Choose, Leaf
-from perdure.graph.nodes import END_ID, START_ID
+from perdure.graph.nodes.nodes import END_ID, START_ID
 from perdure.graph.plan import NodeKind, NodePlan, Plan
-from perdure.graph.topology import Topology
 
 
 def random_plan(rng: Random) -> Plan:

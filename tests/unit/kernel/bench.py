@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from perdure import Graph, StepContext
-from perdure.engine.code import UserCode
-from perdure.engine.evaluate import flows_of, run_now
-from perdure.engine.values import PlainValues
+from perdure.engine.calling.code import UserCode
+from perdure.engine.calling.evaluate import flows_of, run_now
+from perdure.engine.calling.values import PlainValues
 from perdure.events import AnyEvent, ErrorInfo, RunStarted, SegmentStarted
-from perdure.kernel.apply import apply
-from perdure.kernel.decide import Decision, Happening, decide, start, take_over
-from perdure.kernel.results import Failed, Result, Streaming, Succeeded, Yielded
-from perdure.kernel.run import Phase, Run, Task
+from perdure.kernel.decide.decide import Decision, Happening, decide, start, take_over
+from perdure.kernel.decide.results import Failed, Result, Streaming, Succeeded, Yielded
+from perdure.kernel.fold.apply import apply
+from perdure.kernel.fold.run import Phase, Run, Task
 
 
 def picture(run: Run) -> Any:

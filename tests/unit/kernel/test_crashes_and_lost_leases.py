@@ -6,8 +6,8 @@ import pytest
 
 from perdure import GraphBuilder, reduce_list_append
 from perdure.events import Before, RunFailed, SegmentStarted
-from perdure.kernel.decide import Happening, take_over
-from perdure.kernel.status import Status
+from perdure.kernel.decide.decide import Happening, take_over
+from perdure.kernel.fold.status import Status
 from unit.graph.graphs import builder, steps
 from unit.kernel.bench import Bench
 

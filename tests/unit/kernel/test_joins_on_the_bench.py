@@ -17,7 +17,7 @@ from perdure import (
     reduce_list_append,
     reduce_sum,
 )
-from perdure.kernel.status import Status
+from perdure.kernel.fold.status import Status
 from unit.graph.graphs import builder, steps
 from unit.kernel.bench import Bench
 
@@ -486,7 +486,7 @@ def test_a_failure_in_the_same_decision_beats_the_end() -> None:
     bench = Bench(g.build(), 1)
     failing = bench.task("f[0]/a")
     from perdure.events import ErrorInfo
-    from perdure.kernel.results import Failed
+    from perdure.kernel.decide.results import Failed
 
     bench._decide(
         bench.succeeded("f[1]/b"), Failed(failing.id, failing.attempt, ErrorInfo("KeyError", "x"), KeyError("x"))

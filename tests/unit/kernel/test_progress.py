@@ -7,9 +7,9 @@ from typing import Any
 from bench import Bench
 
 from perdure import Graph, GraphBuilder, StepContext, reduce_sum
-from perdure.engine.values import PlainValues
-from perdure.kernel.progress import Picture, Progress
-from perdure.kernel.run import Run
+from perdure.engine.calling.values import PlainValues
+from perdure.kernel.fold.run import Run
+from perdure.kernel.timeline.progress import Picture, Progress
 
 
 def picture(bench: Bench) -> Picture:

@@ -14,8 +14,8 @@ import pytest
 from sqlite_stores import opened, query, run
 
 from perdure import SQLiteStore
-from perdure.engine.inspect import inspect_run
-from perdure.engine.verify import verify_run
+from perdure.engine.inspection.inspect import inspect_run
+from perdure.engine.inspection.verify import verify_run
 from perdure.errors import StoreError, StoreReadOnly, StoreTooNew, StoreUnsupported
 from perdure.store.sqlite import schema
 from perdure.store.sqlite.queries import migrations

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from perdure import Engine, GraphBuilder, StepContext
-from perdure.graph.policies import Retry
+from perdure.graph.nodes.policies import Retry
 
 
 def test_attempts_are_told_with_how_they_ended(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure import Engine, Graph, MemoryStore
-from perdure.engine.history import Recorded
+from perdure.engine.inspection.history import Recorded
 from perdure.graph.plan import Plan
 from perdure.telemetry.projection import Projection
 from perdure.telemetry.spans import Span, TraceScope

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, TraceIdRatioBased
 
 from perdure import Engine, GraphBuilder, MemoryStore, RunCancelled, StepContext
-from perdure.graph.join import reduce_list_append
+from perdure.graph.nodes.join import reduce_list_append
 from perdure.telemetry import Telemetry, add_trace, gen_ai, openinference
 from perdure.telemetry.spans import trace_id_of
 from unit.telemetry.remote_steps import current

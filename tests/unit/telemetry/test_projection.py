@@ -20,8 +20,8 @@ from perdure import (
 )
 from perdure import events as ev
 from perdure.engine.clock import SystemClock
-from perdure.engine.history import Recorded
-from perdure.graph.policies import Retry
+from perdure.engine.inspection.history import Recorded
+from perdure.graph.nodes.policies import Retry
 from perdure.telemetry.projection import Projection
 from perdure.telemetry.spans import Span, SpanRef, parse_traceparent, span_id_of, trace_id_of, traceparent
 from unit.telemetry.telling import dangling, dead_links, of_kind, projected, repeated, told

@@ -14,7 +14,7 @@ import structlog
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
 
 from perdure import Engine, GraphBuilder, MemoryStore, StepContext
-from perdure.engine.observing import Observing
+from perdure.engine.calling.observing import Observing
 from perdure.events import RunStarted
 from perdure.telemetry import Telemetry
 from perdure.telemetry.spans import trace_id_of

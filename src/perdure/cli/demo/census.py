@@ -12,10 +12,10 @@ import anyio.to_process
 import anyio.to_thread
 
 from perdure.cli.demo.survey import Survey, Unreadable, survey
-from perdure.graph.builder import GraphBuilder
+from perdure.graph.builder.builder import GraphBuilder
 from perdure.graph.graph import Graph
-from perdure.graph.join import reduce_list_append, reduce_null
-from perdure.graph.step import StepContext
+from perdure.graph.nodes.join import reduce_list_append, reduce_null
+from perdure.graph.nodes.step import StepContext
 from perdure.kernel.state.reducers import add
 
 LARGEST_TEST = 16 << 10

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from perdure.engine.history import read_history
-from perdure.engine.inspect import find, inspect_run
-from perdure.engine.verify import verify_run
+from perdure.engine.inspection.history import read_history
+from perdure.engine.inspection.inspect import find, inspect_run
+from perdure.engine.inspection.verify import verify_run
 from perdure.events import NodeCompleted, NodeStarted, ReducerUpdated
 from perdure.store.port import Store
 

@@ -14,7 +14,7 @@ from perdure.cli.demo.proof import Proof, prove
 from perdure.cli.demo.tail import Tail
 from perdure.cli.demo.telling import Lines, Silence
 from perdure.cli.demo.victim import Worker
-from perdure.engine.inspect import Inspection, inspect_run
+from perdure.engine.inspection.inspect import Inspection, inspect_run
 from perdure.errors import RunFailed
 from perdure.store.port import Store
 

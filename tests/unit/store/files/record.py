@@ -15,7 +15,7 @@ from pathlib import Path
 
 from perdure import Engine, GraphBuilder, StepContext, reduce_sum
 from perdure.engine import owner
-from perdure.kernel import describe
+from perdure.kernel.decide import describe
 
 
 @dataclass

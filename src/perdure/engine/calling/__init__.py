@@ -1,0 +1,1 @@
+"""Calling user code: contexts, bodies, threads, streams, and what is evaluated beside them."""

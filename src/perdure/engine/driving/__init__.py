@@ -1,0 +1,1 @@
+"""Driving one run: take results, decide, commit, act; and rebuild a run from its log."""

@@ -1,0 +1,106 @@
+"""A run that this process drives, or has driven."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeVar
+
+from perdure.engine.driving.driver import Driver
+from perdure.kernel.fold.run import Run
+from perdure.kernel.fold.status import Status
+from perdure.store.records import Lease
+
+T = TypeVar("T")
+
+
+class Driven:
+    """A driver at work.
+
+    Attributes:
+        lease: under which it is driven; what is done about the run's next one is none of its business.
+        over: done when it has stopped.
+        error: why it had to stop, if that is neither the end of the run nor its being handed back.
+    """
+
+    def __init__(self, driver: Driver, epoch: int) -> None:
+        self.driver = driver
+        self.lease = Lease(driver.run.run_id, epoch, 0)
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting: list[asyncio.Future[None]] = []
+        self.task: asyncio.Task[None] | None = None
+        self.error: BaseException | None = None
+        self._has_begun = False
+        self._is_lost = False
+
+    def begin(self) -> bool:
+        """Say that the driver has its turn now; return whether it is still to drive."""
+        self._has_begun = True
+        if self._is_lost and self.driver.steps is not None:
+            self.driver.steps.over()
+        return not self._is_lost
+
+    def lose(self) -> None:
+        """Interrupt the driver, whose lease is lost.
+
+        A task that is cancelled before it has had its first turn never has one, and nobody would tidy up after it.
+        """
+        self._is_lost = True
+        if self._has_begun and self.task is not None:
+            self.task.cancel()
+
+    async def settled(self) -> None:
+        """Wait until the driver has stopped."""
+        if not self.over.done():
+            # One for each who waits, and may be cancelled; to shield the one of all from that costs three callbacks.
+            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
+
+    def end(self) -> None:
+        """Tell those who wait that the driver has stopped."""
+        self.over.set_result(None)
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+        self._waiting.clear()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run has reached its end here."""
+        return self.over.done() and self.driver.run.status is Status.COMPLETED
+
+    def raise_error(self) -> None:
+        """Raise what made the run fail in this process, or the driver stop.
+
+        Raises:
+            Exception: what a step raised, unwrapped, or what kept the driver from going on.
+        """
+        if self.driver.run.status is Status.FAILED and self.driver.exception is not None:
+            raise noted(self.driver.exception, self.driver.run)
+        if self.error is not None:
+            raise self.error
+
+    def outputs(self) -> list[Any]:
+        """Return every value that reached the end of a run that is complete."""
+        return self.driver.outputs()
+
+
+def noted(exception: BaseException, run: Run) -> BaseException:
+    """Add to an exception which run it made fail."""
+    note = f"perdure: in run {run.run_id!r}"
+    if note not in getattr(exception, "__notes__", ()):
+        exception.add_note(note)
+    return exception
+
+
+def hand_over(task: asyncio.Task[T], waiting: asyncio.Future[T]) -> bool:
+    """Give what has come of a task to who waits for it; say whether anybody still does."""
+    if waiting.done():  # its caller was cancelled
+        return False
+    if task.cancelled():
+        waiting.cancel()
+    elif (error := task.exception()) is not None:
+        waiting.set_exception(error)
+    else:
+        waiting.set_result(task.result())
+    return True

@@ -1,0 +1,440 @@
+"""The driver of one run: it takes results, decides, commits, and only then acts.
+
+    results ──► decide ──► events ──► commit ──► start bodies, stop bodies, give out the result
+
+It is one coroutine, and the only one that touches the run. If a commit fails, or user code raises in the midst of a
+decision, the run in memory is ahead of its log: it is discarded, and rebuilt if the run is to go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor as Pool
+from typing import Any
+
+import anyio
+import msgspec
+
+from perdure.codec.codec import BlobMissing
+from perdure.engine.calling.code import UserCode
+from perdure.engine.calling.evaluate import Flows
+from perdure.engine.calling.executor import Executor
+from perdure.engine.calling.logging import get_logger, log_failures
+from perdure.engine.calling.observing import UNOBSERVED, Observed
+from perdure.engine.calling.runners import Runners
+from perdure.engine.calling.steps import Steps
+from perdure.engine.calling.streams import Stream
+from perdure.engine.calling.values import CodedValues, PlainValues
+from perdure.engine.calling.waiting import request_in, wait_of, waits_touched
+from perdure.engine.clock import Clock
+from perdure.engine.driving.alarm import Alarm
+from perdure.engine.driving.journal import NOTHING, Beside, Journal
+from perdure.engine.driving.recovery import rebuild, refold_joins
+from perdure.engine.driving.registered import new_run
+from perdure.engine.driving.snapshots import Snapshots
+from perdure.engine.driving.succession import create_successor
+from perdure.errors import CodecError, GraphRuntimeError
+from perdure.events import WAITS, AnyEvent, RunContinued, RunFailed, SegmentEnded, SegmentStarted
+from perdure.graph.graph import Graph
+from perdure.kernel.decide.conclude import Successor
+from perdure.kernel.decide.decide import Happening, decide, hand_back, rest_of, take_over
+from perdure.kernel.decide.deciding import ArrivalFailed, Decision
+from perdure.kernel.decide.results import Delivery, Failed, Request, Result
+from perdure.kernel.fold.apply import apply
+from perdure.kernel.fold.run import Phase, Run
+from perdure.kernel.fold.status import FINAL, Status
+from perdure.store.port import Store
+from perdure.store.records import RunUpdate, Wait
+
+REST_S = 1.0
+"""A run that waits for longer is let go of, and rebuilt when it is woken."""
+
+
+class Durable(msgspec.Struct):
+    """What a run has that is kept in a store."""
+
+    store: Store
+    journal: Journal
+    values: CodedValues
+
+
+def noted(exception: BaseException | None, notes: Sequence[str]) -> BaseException | None:
+    """Add to an exception what the log notes on it."""
+    for note in notes if exception is not None else ():
+        if exception is not None and note not in getattr(exception, "__notes__", ()):
+            exception.add_note(note)
+    return exception
+
+
+def first_waits(run: Run, events: Sequence[AnyEvent], now: int) -> tuple[Wait, ...]:
+    """Return the waits that are open after the first commit of a run."""
+    tasks = [run.tasks.get(task) for task in waits_touched(events, frozenset())]
+    return tuple(wait_of(run, task, now) for task in tasks if task is not None and task.phase is Phase.WAITING)
+
+
+class Driver:
+    """Drives one run from where it is to its end, or until there is nothing to do but wait.
+
+    Attributes:
+        run: the run as it is.
+        exception: what made it fail, if that happened in this process.
+        first: what has been decided and committed already, for a run that was just created.
+        has_handed_back: whether the run has been given up, to be driven elsewhere or later.
+        steps: where it meets a caller who steps through the run, if there is one.
+        past: of a run in memory that a failure needn't end, what has been decided: there is no other log to rebuild it from.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        graph: Graph[Any, Any, Any, Any],
+        flows: Flows,
+        values: CodedValues | PlainValues,
+        deps: Any,
+        segment: SegmentStarted,
+        clock: Clock,
+        durable: Durable | None,
+        pools: Mapping[str, Pool] | None = None,
+        steps: Steps | None = None,
+        observed: Observed = UNOBSERVED,
+        runners: Runners | None = None,
+    ) -> None:
+        self.run = run
+        self.exception: BaseException | None = None
+        self.first: Decision | None = None
+        self.past: list[AnyEvent] | None = None
+        self._graph = graph
+        self._flows = flows
+        self._values = values
+        self._deps = deps
+        self._segment = segment
+        self._clock = clock
+        self._exceptions: dict[str, BaseException] = {}
+        self._durable = durable
+        self._observed = observed = durable.journal.observed if durable is not None else observed
+        self._snapshots = Snapshots(durable.store, durable.journal, durable.values) if durable is not None else None
+        self._code = UserCode(graph, flows, values, run.run_id, deps)
+        self._wake: asyncio.Future[None] | None = None
+        self._alarm = Alarm(clock, self._wake_up)
+        self.has_handed_back = False
+        self._stopping = False
+        self._draining = False
+        self._has_mail = False
+        self._deliveries: list[Delivery] = []
+        self._requests: list[Request] = []
+        self._taken_up: set[int] = set()
+        self._open_waits: set[str] = set()
+        self.steps = steps
+        if steps is not None:
+            steps.begin(self._wake_up)
+        self._executor = Executor(
+            run,
+            graph,
+            flows,
+            values,
+            deps,
+            clock=clock,
+            pools=pools or {},
+            wake=self._wake_up,
+            fetch=self._fetch,
+            observed=observed if observed.surrounds else None,
+            runners=runners,
+        )
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _fetch(self, digest: str) -> None:
+        if self._durable is not None:
+            data = await self._durable.store.blob(self.run.run_id, digest)
+            self._durable.values.blobs.add(digest, data)
+
+    def outputs(self) -> list[Any]:
+        """Return every value that reached the end of a run that is complete, copies at each call."""
+        ends = self.run.ends if self.run.plan.end == "all" else self.run.ends[:1]
+        return [self._values.load(value) for value, _ in ends]
+
+    def stop(self) -> None:
+        """Ask the driver to hand the run back, so that it can be driven elsewhere or later."""
+        self._stopping = True
+        self._wake_up()
+
+    def drain(self) -> None:
+        """Ask the driver to hand the run back as soon as the bodies that run have ended, and to start no others."""
+        self._draining = True
+        self._wake_up()
+
+    def nudge(self) -> None:
+        """Ask the driver to look into the run's inbox."""
+        self._has_mail = True
+        self._wake_up()
+
+    async def drive(self) -> None:
+        """Drive the run until it is over, stands still, waits, or has been handed back.
+
+        Raises:
+            StoreError: an event couldn't be recorded; nothing that depends on it was done.
+            GraphRuntimeError: it waits for somebody who can't reach it.
+        """
+        try:
+            if self.first is None:
+                await self._refold()
+                await self._look_into_inbox(self._durable is not None)
+                await self._carry_out(await self._decided([], taking_over=True))
+            else:
+                self._note_failure(self.first)
+                self._note_waits(self.first.events)
+                self._act(self.first)
+                self.first = None  # it holds all the inputs; what is left of them is in the run
+                await self._offer()
+            while self._goes_on():
+                if self.run.successor is not None:
+                    await self._continue(self.run.successor)
+                elif self.steps is not None and await self.steps.take_word(
+                    self.run, self._flows, self._values, self._deps
+                ):
+                    await self._carry_out(await self._decided([]))
+                elif self._executor.results or self._has_mail or self._alarm.is_due(self.run):
+                    await self._look_into_inbox(self._has_mail)
+                    await self._carry_out(await self._decided(self._collected()))
+                elif self._is_drained() or self._may_rest():
+                    await self._rest()
+                elif self.steps is None or not self.steps.has_word:
+                    self._wake = asyncio.get_running_loop().create_future()
+                    self._alarm.set(self.run)
+                    await self._wake
+            if self.run.status is Status.RUNNING:
+                await self._hand_back("stopped")
+        finally:
+            self._alarm.end()
+            with anyio.CancelScope(shield=True):
+                await self._executor.close()
+                if self._snapshots is not None:
+                    await self._snapshots.close(self.run)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self.steps is not None:
+            self.steps.over()
+        elif self.run.status in FINAL:
+            self.run.let_go()
+
+    def _goes_on(self) -> bool:
+        if self._executor.broken is not None:
+            raise self._executor.broken
+        return self.run.status is Status.RUNNING and not self._stopping
+
+    async def _continue(self, continued: RunContinued) -> None:
+        """See to it that the run is there that this one goes on as, and end this one."""
+        successor: Successor = "there"
+        if self._durable is not None:
+            await self._durable.journal.flush()
+            durable = self._durable
+            blobs, publish = durable.values.blobs, durable.journal.observed.begun
+            successor = await create_successor(durable.store, self.run, continued, blobs, self._clock, publish)
+        happening = Happening(self._clock.now(), successor=successor)
+        await self._carry_out(decide(self.run, happening, self._code))
+
+    def _is_drained(self) -> bool:
+        return self._draining and not any(task.phase is Phase.RUNNING for task in self.run.tasks.values())
+
+    async def _rest(self) -> None:
+        if self._is_drained():
+            self._stopping = True
+        else:
+            await self._hand_back(WAITS)
+
+    def _may_rest(self) -> bool:
+        """Say whether there is nothing to do for so long that the run needn't be kept in memory."""
+        if rest_of(self.run) != "waiting":
+            return False
+        if self.steps is not None and (self._durable is not None or self.run.failures):
+            return False  # the caller has to be heard, and whoever drove it on would know nothing of him
+        due_at = self.run.next_alarm()
+        if self._durable is None:
+            if due_at is None:
+                raise GraphRuntimeError(
+                    f"run {self.run.run_id!r} waits for somebody, and a run in memory can't be reached: give it a store"
+                )
+            return False
+        return due_at is None or due_at - self._clock.now() > REST_S * 1e6
+
+    async def _hand_back(self, reason: str) -> None:
+        await self._carry_out(hand_back(self.run, SegmentEnded(self._segment.worker, reason), self._code))
+        self.has_handed_back = True
+
+    async def _refold(self) -> None:
+        if self._durable is not None:
+            await refold_joins(self.run, self._code, self._durable.store, self._durable.values.blobs)
+            self._open_waits = {task.id for task in self.run.tasks.values() if task.phase is Phase.WAITING}
+        else:
+            for joined in self.run.joins.values():
+                self._code.refold(joined)
+
+    async def _look_into_inbox(self, has_mail: bool) -> None:
+        """Read what has come in; it is taken out by the commit that records what came of it."""
+        if not has_mail or self._durable is None:
+            return
+        self._has_mail = False
+        self._deliveries, self._requests = [], []
+        entries = await self._durable.store.inbox(self.run.run_id)
+        # What has been taken up is still there while the commit that takes it out is on its way.
+        self._taken_up.intersection_update([entry.number for entry in entries])
+        for entry in entries:
+            if entry.number in self._taken_up:
+                continue
+            if entry.kind in ("pause", "cancel"):
+                self._requests.append(request_in(entry, self.run.run_id, self._durable.store.location))
+            else:
+                task = entry.key if entry.kind == "answer" else ""
+                self._deliveries.append(Delivery(entry.number, task, entry.key, entry.value, entry.by))
+
+    def _collected(self) -> list[Result]:
+        """Take what has been reported since the last decision."""
+        reported = self._executor.results
+        taken = len(reported) if self.steps is None else 1  # a caller is shown what follows from each
+        reported, self._executor.results = reported[:taken], reported[taken:]
+        results: list[Result] = []
+        for report in reported:
+            if isinstance(report, Stream):
+                try:
+                    results.append(report.handed_over())
+                except CodecError as error:
+                    results.append(Failed(report.task.id, report.task.attempt, self._values.describe(error), error))
+            else:
+                results.append(report)
+        for result in results:
+            if isinstance(result, Failed):
+                self._exceptions[result.task] = result.exception
+        return results
+
+    async def _decided(self, results: list[Result], *, taking_over: bool = False) -> Decision:
+        """Decide; where user code raises, discard what was decided and decide again, knowing that it raises."""
+        broken: dict[str, Exception] = {}
+        while True:
+            hold = self.steps.hold if self.steps is not None else None
+            happening = Happening(
+                self._clock.now(),
+                list(results),
+                self._deliveries,
+                self._requests,
+                broken,
+                hold,
+                is_draining=self._draining,
+            )
+            try:
+                if taking_over:
+                    decision = take_over(self.run, self._segment, happening, self._code)
+                else:
+                    decision = decide(self.run, happening, self._code)
+            except BlobMissing as missing:
+                await self._rebuild()
+                await self._fetch(missing.digest)
+            except ArrivalFailed as failed:
+                if self._durable is None and self.past is None:
+                    raise failed.exception from None
+                await self._rebuild()
+                error = failed.exception
+                known = next((result for result in results if result.task == failed.source), None)
+                if known is None:
+                    broken[failed.join] = error
+                else:
+                    # What refuses the value may take the failure for one; if it refuses that as well, nothing does.
+                    again = Failed(
+                        known.task,
+                        known.attempt,
+                        self._values.describe(error),
+                        error,
+                        is_final=isinstance(known, Failed),
+                    )
+                    results[results.index(known)] = again
+                    self._exceptions[known.task] = error
+            else:
+                self._deliveries = []
+                self._taken_up.update(decision.consumed)
+                self._requests = [request for request in self._requests if request.entry not in self._taken_up]
+                return decision
+
+    async def _rebuild(self) -> None:
+        """Discard the run in memory and fold its log again."""
+        run, durable = new_run(self._graph, self.run.run_id, self._values), self._durable
+        if durable is not None:
+            await durable.journal.flush()
+            info = await durable.store.get(self.run.run_id)
+            assert info is not None
+            durable.journal.position = await rebuild(durable.store, info, run, durable.values.blobs)
+        for event in self.past or ():
+            apply(run, event)
+        self.run = self._executor.run = run
+        await self._refold()
+
+    def _note_failure(self, decision: Decision) -> None:
+        """Keep what was raised, for whoever waits for the run in this process."""
+        self._exceptions.update(decision.exceptions)
+        last = decision.events[-1] if decision.events else None
+        if isinstance(last, RunFailed):
+            self.exception = noted(decision.exception or self._exceptions.get(last.task), last.error.notes)
+
+    async def _carry_out(self, decision: Decision) -> None:
+        """Commit a decision, then act on it."""
+        run = self.run
+        self._note_failure(decision)
+        last = decision.events[-1] if decision.events else None
+        if self._durable is not None and decision.events:
+            error = f"{last.error.type}: {last.error.message}" if isinstance(last, RunFailed) else ""
+            leaves = run.status is not Status.RUNNING or isinstance(last, SegmentEnded)
+            due_at = run.next_alarm() if run.status is Status.WAITING else None
+            opened, closed = self._waits_changed(decision.events)
+            beside = NOTHING
+            if opened or closed or decision.consumed or leaves:
+                # Nobody asks for the lease of a run that is over for good; one that has failed can be retried at once.
+                beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
+            update = RunUpdate(run.status.value, error, due_at)
+            await self._durable.journal.commit(decision.events, update, beside, flush=leaves)
+        else:
+            self._observed.decided(decision.events, run.seq, self._clock.now())
+            if self.past is not None:
+                self.past += decision.events
+        if self._exceptions:
+            log_failures(get_logger("perdure.engine"), run, decision.events, self._observed)
+        self._act(decision)
+        if self._snapshots is not None:
+            self._snapshots.consider(self.run)
+        await self._offer()
+
+    async def _offer(self) -> None:
+        """Show what a commit has led to to a caller who steps through the run."""
+        if self.steps is not None:
+            self.steps.done()
+            if self.run.status is Status.RUNNING:
+                await self.steps.look(self.run, self._values, self._exceptions, self._fetch)
+
+    def _waits_changed(self, events: Sequence[AnyEvent]) -> tuple[tuple[Wait, ...], tuple[str, ...]]:
+        """Return the waits that a decision has opened, or handed on, and those it has ended."""
+        opened, closed = self._note_waits(events)
+        if not opened and not closed:
+            return (), ()
+        now = self._clock.now()
+        return tuple(wait_of(self.run, self.run.tasks[task], now) for task in opened), tuple(closed)
+
+    def _note_waits(self, events: Sequence[AnyEvent]) -> tuple[list[str], list[str]]:
+        """Note which tasks wait now; return those whose waits have begun or changed, and those whose waits have ended."""
+        opened, closed = [], []
+        for task_id in waits_touched(events, self._open_waits):
+            task = self.run.tasks.get(task_id)
+            if task is not None and task.phase is Phase.WAITING:
+                self._open_waits.add(task_id)
+                opened.append(task_id)
+            elif task_id in self._open_waits:
+                self._open_waits.remove(task_id)
+                closed.append(task_id)
+        return opened, closed
+
+    def _act(self, decision: Decision) -> None:
+        if decision.stopped:
+            self._executor.stop(decision.stopped)
+        if decision.started:
+            self._executor.start(decision.started)
+        self._executor.ease()

@@ -1,0 +1,1 @@
+"""Many runs and many processes: who drives what, for how long, and who takes over."""

@@ -1,0 +1,1 @@
+"""What a graph consists of: nodes, paths between them, and their policies."""

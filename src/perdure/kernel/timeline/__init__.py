@@ -1,0 +1,1 @@
+"""What a run did when, how far it is, and how two runs differ."""

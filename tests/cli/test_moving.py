@@ -86,11 +86,13 @@ def test_what_came_in_and_what_was_answered_goes_along(perdure, tmp_path) -> Non
 
     async def main() -> str:
         async with Engine.open(db, graphs=[reviews, waits]) as engine:
-            open_ = await (await engine.start(reviews, run_id="run")).until_waiting()
+            handle = await engine.start(reviews, run_id="run")
+            open_ = await handle.until_waiting()
             (law,) = [wait.task_id for wait in open_ if wait.name == "law"]
             await engine.respond("run", law, {"approved": True}, by="Ada")
             while await engine._store.inbox("run"):
                 await asyncio.sleep(0)
+            await handle.until_waiting()
             return law
 
     law = asyncio.run(main())

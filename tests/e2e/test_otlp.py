@@ -116,4 +116,4 @@ def test_a_past_run_is_exported_again_with_the_same_spans(tmp_path: Path, capsys
             assert perdure(["export", "run", "--db", str(db), "--endpoint", receiver.endpoint]) == 0
         sent = [span.SerializeToString() for span in receiver.deliveries]
     assert sent[: len(sent) // 2] == sent[len(sent) // 2 :]
-    assert f"{len(sent) // 2} spans sent" in capsys.readouterr().out
+    assert f"{len(sent) // 2} spans sent" in capsys.readouterr().err

@@ -354,7 +354,7 @@ def test_the_command_line_says_which_key_is_missing_and_works_with_it(
 def test_lists_and_checks_of_files_need_no_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     db = tmp_path / "e.db"
     asyncio.run(left_waiting(db))
-    for arguments in (["runs"], ["verify"], ["du"], ["waiting"], ["export-run", "r", str(tmp_path / "out")]):
+    for arguments in (["runs"], ["verify"], ["du"], ["waiting"], ["export", "r", "-o", str(tmp_path / "out")]):
         assert command([*arguments, "--db", str(db)]) == 0, arguments
     assert CANARY not in capsys.readouterr().out
     assert CANARY.encode() not in bytes_in(tmp_path)

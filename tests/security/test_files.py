@@ -52,8 +52,8 @@ def test_copies_and_exports_are_for_their_owner_alone(tmp_path: Path) -> None:
     db = tmp_path / "r.db"
     asyncio.run(GRAPH.run(inputs=1, store=db, run_id="r"))
     assert command(["backup", str(tmp_path / "copy.db"), "--db", str(db)]) == 0
-    assert command(["export-run", "r", str(tmp_path / "r.jsonl"), "--db", str(db)]) == 0
-    assert command(["import-run", str(tmp_path / "r.jsonl"), "--db", str(tmp_path / "there.db")]) == 0
+    assert command(["export", "r", "-o", str(tmp_path / "r.jsonl"), "--db", str(db)]) == 0
+    assert command(["import", str(tmp_path / "r.jsonl"), "--db", str(tmp_path / "there.db")]) == 0
     assert set(modes(tmp_path).values()) == {0o600}
 
 

@@ -57,20 +57,31 @@ def db(tmp_path: Path) -> Path:
     return path
 
 
-READING = ["show", "history", "explain", "timeline", "trace", "state", "watch", "export"]
+READING = ["show", "history", "explain", "timeline", "trace", "state", "watch"]
 
 
 @pytest.mark.parametrize("run", ["bad", "good"])
 def test_no_command_prints_what_a_terminal_obeys(run: str, db: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (
         *[[verb, run] for verb in READING],
-        *[[verb, run, "--json"] for verb in READING if verb not in ("state", "export")],
+        *[[verb, run, "--json"] for verb in READING if verb != "state"],
         ["runs"], ["waiting"], ["waiting", "--json"], ["diff", "bad", "good"], ["show", EVIL], [EVIL], ["respond", run, EVIL, EVIL],
         ["runs", "--db", EVIL],
     ):  # fmt: skip
         command([*arguments, *(["--db", str(db)] if "--db" not in arguments else [])])
         printed = capsys.readouterr()
         assert UNSAFE.findall(printed.out + printed.err) == [], arguments
+
+
+@pytest.mark.parametrize("form", ["run", "otlp", "chrome-trace"])
+def test_an_export_is_for_programs_and_no_terminal_gets_it(
+    form: str, db: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert command(["export", "good", "--format", form, "--db", str(db)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "-o FILE" in printed.err
 
 
 def test_json_means_the_same_when_it_is_made_safe(db: Path, capsys: pytest.CaptureFixture[str]) -> None:

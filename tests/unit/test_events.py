@@ -31,7 +31,7 @@ def sample(hint: Any, depth: int = 0) -> Any:
     if origin is dict:
         return {sample(arguments[0]): sample(arguments[1])}
     if issubclass(hint, msgspec.Struct):
-        hints = get_type_hints(hint, vars(events))
+        hints = get_type_hints(hint)
         return hint(**{name: sample(hints[name], depth + 1) for name in hint.__struct_fields__})
     return {str: "ä", int: 2**40, bool: True, msgspec.Raw: msgspec.Raw(b'{"$":"tuple","v":[1]}')}[hint]
 

@@ -92,6 +92,8 @@ async def _span_lines(spans: list[Span], form: str, service: str) -> AsyncGenera
 def _write(lines: Callable[[], AsyncGenerator[bytes, None]], file: Path | None) -> None:
     """Write to standard output, or into a file that isn't there before, nor after a failure."""
     if file is None:
+        if sys.stdout.isatty():
+            raise click.UsageError("an export is for programs: write it into a file, by -o FILE, or into a pipe")
         awaited(_written(lines(), sys.stdout.buffer))
         return
     try:

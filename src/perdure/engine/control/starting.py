@@ -101,14 +101,7 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
     if is_driven:
         observed = worker.observing.run(run_id, graph.plan, worker.epoch, started, worker.publisher.publish)
     journal = Journal(
-        worker.store,
-        run_id,
-        worker.epoch,
-        position,
-        worker.clock,
-        values.blobs,
-        starting.durability,
-        observed,
+        worker.store, run_id, worker.epoch, position, worker.clock, values.blobs, starting.durability, observed
     )
     rows = journal.rows(decision.events)
     new = NewRun(

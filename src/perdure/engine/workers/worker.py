@@ -105,8 +105,7 @@ class Worker:
         self.driven: dict[str, Driven] = {}
         self.known: dict[str, tuple[str, Any]] = {}
         self.is_open = False
-        self.recovers = recovers and drives
-        self.drives = drives
+        self.recovers, self.drives = recovers and drives, drives
         self.max_runs = max_runs
         self.is_draining = False
         self.publisher = Publisher(on_event)
@@ -239,9 +238,8 @@ class Worker:
         if first is None and any(task.phase is Phase.RUNNING for task in run.tasks.values()):
             segment = msgspec.structs.replace(segment, before=fate(run.segment))
         runners = self._runners.here()
-        driver = Driver(
-            run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps, runners=runners
-        )
+        about = (run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
+        driver = Driver(*about, runners=runners)
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver, journal.epoch)
         self.keep(run.run_id, graph, deps, is_given=is_given)
@@ -484,8 +482,7 @@ class Worker:
 
     async def nudge(self, run_id: str, graph: str) -> None:
         """See to it that what has come in for a run is taken up soon, if that can be done here."""
-        driven = self.driven.get(run_id)
-        if driven is not None:
+        if (driven := self.driven.get(run_id)) is not None:
             driven.driver.nudge()
             return
         if self.recovers and graph in self.drivable():

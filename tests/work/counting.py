@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import perdure
 
@@ -153,7 +153,8 @@ KINDS: dict[str, tuple[Callable[[int], tuple[Any, list[dict[str, Any]]]], int, i
 """What is counted: what makes it, and two sizes, whose difference counts: what is done once per process, or run, drops out."""
 
 
-async def _run(store: Any, graph: Any, given: list[dict[str, Any]]) -> None:
+async def run(store: Any, graph: Any, given: list[dict[str, Any]]) -> None:
+    """Do some runs at once."""
     async with perdure.Engine.open(store, [graph], clock=Standstill()) as engine:
 
         async def one(number: int, arguments: dict[str, Any]) -> None:
@@ -197,28 +198,28 @@ def _logged(path: Path) -> tuple[int, int, int]:
 def work_of(kind: str) -> Work:
     """Return what a step, or an item, costs: calls in a run on a MemoryStore, the rest in one on a file."""
     make, small, large = KINDS[kind]
-    asyncio.run(_run(perdure.MemoryStore(), *make(small)))  # what is made on first use
+    asyncio.run(run(perdure.MemoryStore(), *make(small)))  # what is made on first use
     calls, logged = [], []
     for size in (small, large):
         graph, given = make(size)
-        calls.append(calls_of(_run(perdure.MemoryStore(), graph, given)))
+        calls.append(calls_of(run(perdure.MemoryStore(), graph, given)))
         with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(_run(perdure.SQLiteStore(Path(folder) / "runs.db", synchronous="NORMAL"), graph, given))
+            asyncio.run(run(perdure.SQLiteStore(Path(folder) / "runs.db", synchronous="NORMAL"), graph, given))
             logged.append(_logged(Path(folder) / "runs.db"))
     more = large - small
     events, rows, size = (after - before for before, after in zip(*logged, strict=True))
     return Work(*(round(figure / more, 2) for figure in (calls[1] - calls[0], events, rows, size)))
 
 
-def commits_of(kind: str, size: int) -> int:
+def commits_of(kind: str, size: int, synchronous: Literal["FULL", "NORMAL"] = "NORMAL") -> int:
     """Return how many transactions, each an fsync where ``synchronous`` is FULL, a file takes for runs of a size."""
     graph, given = KINDS[kind][0](size)
 
     async def main(path: Path) -> int:
-        store = perdure.SQLiteStore(path, synchronous="NORMAL")
+        store = perdure.SQLiteStore(path, synchronous=synchronous)
         await store.open()
         before = store.commits
-        await _run(store, graph, given)
+        await run(store, graph, given)
         commits = store.commits - before
         await store.close()
         return commits

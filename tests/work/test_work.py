@@ -11,6 +11,8 @@ import sys
 import pytest
 from counting import Work, commits_of, work_of
 
+from faults.disk import Disk, on
+
 PYTHON = (3, 11)
 """Other interpreters call other functions for the same work."""
 
@@ -43,3 +45,15 @@ def test_a_step_is_no_more_work_than_was_recorded(kind: str) -> None:
 def test_commits_are_shared_by_all_that_is_ready_at_once(kind: str) -> None:
     size, limit = COMMITS[kind]
     assert size / 1_000 < commits_of(kind, size) <= limit
+
+
+def test_a_commit_is_one_fsync() -> None:
+    """Seen by a disk of the tests' own: what is left when shorter is taken from longer is what each step costs."""
+    commits, fsyncs = [], []
+    for length in (100, 300):
+        disk = Disk()
+        with on(disk):
+            commits.append(commits_of("chain", length, "FULL"))
+        fsyncs.append(disk.calls["sync"])
+    assert fsyncs[1] - fsyncs[0] == pytest.approx(commits[1] - commits[0], abs=2)
+    assert commits[1] - commits[0] == pytest.approx(200, abs=10)

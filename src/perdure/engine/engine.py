@@ -89,7 +89,8 @@ class Engine(Verbs):
         self._serving: Serving | None = None
         if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
             raise GraphSetupError(f"on_event={on_event!r:.80} is no plain function of a run id and an event")
-        self._observing = Observing(telemetry)
+        redaction = Redaction(redact) if redact is not None else None
+        self._observing = Observing(telemetry, redaction)
         self._worker = Worker(
             store,
             clock,
@@ -103,7 +104,7 @@ class Engine(Verbs):
             max_runs=max_runs,
             on_event=(on_event,) if on_event is not None else (),
             observing=self._observing,
-            redaction=Redaction(redact) if redact is not None else None,
+            redaction=redaction,
         )
         self._answering = Answering(self._worker)
         self._control = Control(self._worker)

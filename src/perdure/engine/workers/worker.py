@@ -18,7 +18,7 @@ import msgspec
 
 from perdure.codec.redaction import Redaction
 from perdure.engine.calling.bodies import check_executors
-from perdure.engine.calling.logging import get_logger, log_exception
+from perdure.engine.calling.logging import get_logger, log_exception, message_of
 from perdure.engine.calling.observing import Observing
 from perdure.engine.calling.runners import RunnersByContext
 from perdure.engine.calling.steps import Steps
@@ -109,7 +109,7 @@ class Worker:
         self.drives = drives
         self.max_runs = max_runs
         self.is_draining = False
-        self.publisher = Publisher(on_event)
+        self.publisher = Publisher(on_event, redaction)
         self.when_paused: Callable[[str], Awaitable[None]] | None = None
         self.observing, self.redaction = observing, redaction
         self._deps = deps
@@ -324,7 +324,7 @@ class Worker:
     def _seen_through(self, waiting: asyncio.Future[T], task: asyncio.Task[T]) -> None:
         self._taking.discard(task)
         if not hand_over(task, waiting) and not task.cancelled() and (error := task.exception()) is not None:
-            self._log.debug("a run couldn't be taken", error=str(error))
+            self._log.debug("a run couldn't be taken", error=message_of(error, self.redaction))
 
     async def recover(self) -> int:
         """Drive on the runs of this worker's graphs that are due and that nobody drives; return how many."""

@@ -27,6 +27,7 @@ from perdure.engine.clock import Clock
 from perdure.engine.driving.driven import Driven, hand_over
 from perdure.engine.driving.driver import Driver, Durable
 from perdure.engine.driving.journal import Journal
+from perdure.engine.driving.moments import Moments
 from perdure.engine.driving.recovery import check_goes_on
 from perdure.engine.driving.registered import Registered, registered
 from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
@@ -60,6 +61,7 @@ class Worker:
 
     Attributes:
         store, clock: where the runs are kept, and what time it is.
+        moments: when the times come that are waited for here.
         owner: who this worker is.
         epoch: under which the runs are created that it starts.
         leases: those it holds.
@@ -95,6 +97,7 @@ class Worker:
     ) -> None:
         self.store = store
         self.clock = clock
+        self.moments = Moments(clock)
         self.owner = appear()
         self._name, self._process = worker_of(self.owner), process_of(self.owner)
         self.epoch = 0
@@ -235,12 +238,24 @@ class Worker:
         graph = mine.graph
         self.leases.add(run.run_id, journal.epoch)
         durable = Durable(self.store, journal, values)
+        self._watch.set_back.meet(run)
         segment = segment or self.segment(graph)
         if first is None and any(task.phase is Phase.RUNNING for task in run.tasks.values()):
             segment = msgspec.structs.replace(segment, before=fate(run.segment))
         runners = self._runners.here()
         driver = Driver(
-            run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps, runners=runners
+            run,
+            graph,
+            mine.flows,
+            values,
+            deps,
+            segment,
+            self.clock,
+            durable,
+            self._pools,
+            steps,
+            runners=runners,
+            moments=self.moments,
         )
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver, journal.epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import importlib
 import json
 import logging
 import pickle
@@ -160,6 +161,104 @@ def test_a_canary_is_found_nowhere(
     assert LEFT_OUT in printed.out
     assert CANARY not in printed.out + printed.err
     assert CANARY.encode() not in bytes_in(tmp_path)
+
+
+class Talkative:
+    """An observer that raises when it is told of something, and says what."""
+
+    tells = True
+
+    async def opened(self, store: Any) -> Any:
+        return self
+
+    def begun(self, run_id: str, graph: str, in_trace: bool) -> Any:
+        raise ValueError(f"about {CANARY}")
+
+    async def closed(self) -> None:
+        pass
+
+
+def test_what_a_callback_or_an_observer_raises_is_redacted_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    def on_event(run: str, event: Any) -> None:
+        raise ValueError(f"about {CANARY}")
+
+    g = GraphBuilder(name="told", input_type=str, output_type=str)
+
+    @g.step
+    async def one(ctx: StepContext[None, None, str]) -> str:
+        return "done"
+
+    g.add(g.edge_from(g.start_node).to(one), g.edge_from(one).to(g.end_node))
+    graph = g.build()
+
+    async def running() -> None:
+        telemetry: Any = Talkative()
+        async with Engine.open(
+            tmp_path / "r.db", [graph], redact=hide, on_event=on_event, telemetry=telemetry
+        ) as engine:
+            handle = await engine.start(graph, inputs="x", run_id="r")
+            assert await handle.result() == "done"
+
+            async def taken() -> None:
+                await asyncio.sleep(0)
+                raise ValueError(f"about {CANARY}")
+
+            caller = asyncio.ensure_future(engine._worker.see_through(taken()))
+            await asyncio.sleep(0)
+            caller.cancel()  # so that nobody is told but the log
+
+    asyncio.run(running())
+    told = [record for record in caplog.records if LEFT_OUT in str(vars(record))]
+    said = {str(record.msg) for record in told}
+    assert said == {
+        "on_event has raised, and isn't called any more",
+        "an observer has raised and is detached",
+        "a run couldn't be taken",
+    }
+    assert CANARY not in caplog.text + "".join(str(vars(record)) for record in caplog.records)
+
+
+APP = """
+from pathlib import Path
+from perdure import Engine, GraphBuilder
+
+g = GraphBuilder(name="asking", input_type=str, output_type=str)
+ask, told = g.human("ask", form=str), g.signal("told", str)
+g.add(g.edge_from(g.start_node).to(ask), g.edge_from(ask).to(told), g.edge_from(told).to(g.end_node))
+graph = g.build()
+
+
+def hide(where, path, value):
+    return "(left out)" if isinstance(value, str) and "canary" in value else value
+
+
+def client(db: Path) -> Engine:
+    return Engine.open(db, [graph], drive=False, redact=hide)
+
+
+async def begin(db: Path) -> None:
+    async with Engine.open(db, [graph]) as engine:
+        await (await engine.start(graph, inputs="x", run_id="r")).until_waiting()
+"""
+
+
+def test_an_answer_or_a_signal_from_the_command_line_is_redacted_by_the_engine_of_the_application(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "asking_app.py").write_text(APP)
+    (folder := tmp_path / "db").mkdir()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    db = folder / "r.db"
+    asyncio.run(importlib.import_module("asking_app").begin(db))
+    given = ["--app", "asking_app:client", "--db", str(db)]
+    assert command(["respond", "r", "ask", json.dumps(CANARY), *given]) == 0
+    assert command(["signal", "r", "told", json.dumps(CANARY), *given]) == 0
+    assert CANARY.encode() not in bytes_in(folder)
+    assert LEFT_OUT.encode() in bytes_in(folder)
 
 
 def test_live_and_recovered_successors_see_the_same(tmp_path: Path) -> None:

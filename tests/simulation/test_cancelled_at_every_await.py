@@ -124,12 +124,21 @@ class Place:
         SimulatedLoop(self.now).run(look())
 
 
-@pytest.mark.parametrize("deed", [through, paused], ids=["through", "paused"])
-def test_a_cancellation_at_any_await_leaves_nothing_behind(deed: Deed) -> None:
+async def stepped(engine: Engine, graph: Graph[Any, Any, Any, Any]) -> Any:
+    """Step through the beginning of the run, and let it go on."""
+    async with engine.iter(graph, inputs=3, run_id="run") as run:
+        await anext(run)
+        await anext(run)
+    return await through(engine, graph)
+
+
+@pytest.mark.parametrize("with_engine", [False, True], ids=["a caller", "with the engine"])
+@pytest.mark.parametrize("deed", [through, paused, stepped], ids=["through", "paused", "stepped"])
+def test_a_cancellation_at_any_await_leaves_nothing_behind(deed: Deed, with_engine: bool) -> None:
     graph = asking()
-    _, steps = Place().life(graph, deed, None, with_engine=False)
+    _, steps = Place().life(graph, deed, None, with_engine=with_engine)
     assert steps > 60
     for cancel_at in range(1, steps, 2):
         place = Place()
-        place.life(graph, deed, cancel_at, with_engine=False)
+        place.life(graph, deed, cancel_at, with_engine=with_engine)
         place.check(graph, cancel_at)

@@ -9,7 +9,7 @@ import click
 
 from perdure.cli.arguments import change_run
 from perdure.cli.database import db_option
-from perdure.cli.driving import without_graph
+from perdure.cli.driving import app_option, with_engine
 from perdure.cli.message import by_option, decoded
 
 if TYPE_CHECKING:
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 @click.argument("name")
 @click.argument("payload", callback=decoded, default="null", metavar="[PAYLOAD_JSON]")
 @by_option
+@app_option
 @db_option
-def command(run: str, name: str, payload: Any, by: str, db: Path) -> None:
+def command(run: str, name: str, payload: Any, by: str, app: str | None, db: Path) -> None:
     """Send a signal to RUN, with a payload if there is one.
 
     It is durable when this ends, and kept until the run waits for a signal of this NAME. A payload that doesn't fit what the
-    graph expects is refused by whoever drives the run, which is told in its history.
+    graph expects is refused by whoever drives the run, which is told in its history. With --app it is refused here, and what the
+    redact= of the application's engine keeps out isn't written.
 
     \b
     Examples:
@@ -37,5 +39,5 @@ def command(run: str, name: str, payload: Any, by: str, db: Path) -> None:
     async def signal(engine: Engine) -> None:
         await engine.signal(run, name, payload, by=by)
 
-    without_graph(db, signal)
+    with_engine(db, app, signal, drive=False)
     click.echo(f"sent signal {name} to run {run}", err=True)

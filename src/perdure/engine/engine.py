@@ -12,7 +12,6 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import anyio
 import msgspec
 
 from perdure.codec.redaction import Redact, Redaction
@@ -43,6 +42,7 @@ from perdure.graph.nodes.wait import microseconds, since_1970
 from perdure.graph.types import MISSING, Missing
 from perdure.ids import checked_by, checked_identifier, checked_text
 from perdure.kernel.fold.status import OVER, Status
+from perdure.store.completion import completed
 from perdure.store.encryption import Encryption, check_readable, sealed_store
 from perdure.store.port import Store
 from perdure.store.records import RunInfo
@@ -89,7 +89,8 @@ class Engine(Verbs):
         self._serving: Serving | None = None
         if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
             raise GraphSetupError(f"on_event={on_event!r:.80} is no plain function of a run id and an event")
-        self._observing = Observing(telemetry)
+        redaction = Redaction(redact) if redact is not None else None
+        self._observing = Observing(telemetry, redaction)
         self._worker = Worker(
             store,
             clock,
@@ -103,7 +104,7 @@ class Engine(Verbs):
             max_runs=max_runs,
             on_event=(on_event,) if on_event is not None else (),
             observing=self._observing,
-            redaction=Redaction(redact) if redact is not None else None,
+            redaction=redaction,
         )
         self._answering = Answering(self._worker)
         self._control = Control(self._worker)
@@ -184,21 +185,24 @@ class Engine(Verbs):
             await self._observing.opened(self._store)
             await self._worker.open()
         except BaseException:
-            await self._shut()
+            await completed(self._shut())
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._shut()
+        await completed(self._shut())
 
     async def _shut(self) -> None:
         """Hand back what is being driven, and close the store."""
-        with anyio.CancelScope(shield=True):
+        try:
             await self._worker.close()
-            await self._observing.closed()
-            await self._store.close()
+        finally:
+            try:
+                await self._observing.closed()
+            finally:
+                await self._store.close()
 
     async def serve(self, *, drain_s: float = 30.0) -> None:
         """Drive runs as they come due, until SIGTERM, SIGINT or :meth:`stop_serving`; then let bodies that run end.

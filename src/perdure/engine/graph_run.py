@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-import anyio
-
 from perdure.engine.calling.steps import Offer, Steps
 from perdure.engine.driving.driven import Driven
 from perdure.errors import GraphRuntimeError, RunCancelled, RunInterrupted, RunPaused
@@ -22,6 +20,7 @@ from perdure.ids import ROOT_INSTANCE, START_TASK
 from perdure.kernel.fold.status import Status
 from perdure.kernel.state.restore import restore
 from perdure.kernel.state.tree import thaw
+from perdure.store.completion import completed
 
 StateT = TypeVar("StateT")
 DepsT = TypeVar("DepsT")
@@ -209,19 +208,20 @@ class GraphRun(Generic[StateT, DepsT, OutputT]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the run: an end that was shown ends it, an error that was shown fails it; else it stays where it is."""
-        if self._driven is None:
-            return
-        with anyio.CancelScope(shield=True):
-            offer = self._offer
-            if offer is not None and not isinstance(offer.shown, list) and self._said is None:
-                if not self._is_answered:
-                    self._steps.say(offer, None)
-                while await self._steps.offered() is not None:
-                    pass
-            self._driven.driver.stop()
-            await self._driven.settled()
-            if self._given is not None:
-                restore(self._given, self._driven.driver.run.state.tree)
+        if self._driven is not None:
+            await completed(self._leave(self._driven))
+
+    async def _leave(self, driven: Driven) -> None:
+        offer = self._offer
+        if offer is not None and not isinstance(offer.shown, list) and self._said is None:
+            if not self._is_answered:
+                self._steps.say(offer, None)
+            while await self._steps.offered() is not None:
+                pass
+        driven.driver.stop()
+        await driven.settled()
+        if self._given is not None:
+            restore(self._given, driven.driver.run.state.tree)
 
     def __repr__(self) -> str:
         return f"<GraphRun {self.run_id!r} of graph {self.graph.name!r}>"

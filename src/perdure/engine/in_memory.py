@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
-
 from perdure.engine.calling.code import UserCode
 from perdure.engine.calling.evaluate import flows_of
 from perdure.engine.calling.observing import Observer, Observing
@@ -22,6 +20,7 @@ from perdure.graph.graph import Graph
 from perdure.graph.runtime import Asked
 from perdure.kernel.decide.decide import start
 from perdure.kernel.decide.deciding import Decision
+from perdure.store.completion import completed
 from perdure.version import __version__
 
 
@@ -33,8 +32,7 @@ async def observing_in_memory(telemetry: Observer | None) -> AsyncIterator[Obser
     try:
         yield observing
     finally:
-        with anyio.CancelScope(shield=True):
-            await observing.closed()
+        await completed(observing.closed())
 
 
 def begun_in_memory(

@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-import anyio
-
 from perdure.engine.calling.bodies import check_executors
 from perdure.engine.clock import SystemClock
 from perdure.engine.driving.driven import noted
@@ -23,6 +21,7 @@ from perdure.ids import checked_identifier
 from perdure.kernel.fold.run import Run
 from perdure.kernel.fold.status import Status
 from perdure.kernel.state.restore import restore
+from perdure.store.completion import completed
 
 
 class LocalRuntime:
@@ -122,8 +121,7 @@ async def _run_on_store(graph: Graph[Any, Any, Any, Any], asked: Asked) -> Any:
             return await handle.result() if asked.until == "end" else await handle.until_waiting()
         finally:
             if asked.state is not None:
-                with anyio.CancelScope(shield=True):
-                    restore(asked.state, await handle.committed_state())
+                restore(asked.state, await completed(handle.committed_state()))
 
 
 provide(LocalRuntime())

@@ -170,6 +170,7 @@ PLANS = {
     "awaits_answer": ["SEARCH wait USING INDEX sqlite_autoindex_wait_1 (run=? AND task=?)"],
     "used_answer": ["SEARCH answered USING INDEX sqlite_autoindex_answered_1 (run=? AND task=?)"],
     "wake_run": ["SEARCH run USING INTEGER PRIMARY KEY (rowid=?)"],
+    "orphans": ["SEARCH run USING INDEX run_under_lease (lease_until>?)"],
 }
 
 
@@ -183,6 +184,14 @@ def test_what_is_asked_all_the_time_is_found_by_an_index(path, name):
         assert any(line.startswith(step) for line in plan), plan
     scans = [line for line in plan if line.startswith("SCAN") and not re.match("SCAN (json_each|mine|inbox)", line)]
     assert [line for line in scans if not line.startswith("SCAN CONSTANT")] == []
+
+
+@pytest.mark.parametrize("name", ["insert_run", "change_run", "release_run", "take_lease", "extend_lease", "wake_run"])
+def test_whoever_writes_a_run_builds_no_temporary_table(path, name):
+    """SQLite builds one for each IN of three values or more, in an index or a trigger, whenever a row is written."""
+    sql = QUERIES[name]
+    parameters = [None] * max([int(number) for number in re.findall(r"\?(\d+)", sql)], default=sql.count("?"))
+    assert "OpenEphemeral" not in [step[1] for step in query(path, f"EXPLAIN {sql}", *parameters)]
 
 
 def test_a_commit_without_waits_costs_no_statement_for_them(path):

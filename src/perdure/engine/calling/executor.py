@@ -36,6 +36,7 @@ from perdure.kernel.fold.apply import PASSING
 from perdure.kernel.fold.run import Instance, Run, Task
 from perdure.kernel.state.committed import Transaction
 from perdure.kernel.state.tree import freeze, thaw
+from perdure.store.completion import completed
 
 log = structlog.get_logger("perdure.engine")
 
@@ -140,7 +141,7 @@ class Executor:
             return
         for runner in runners:
             runner.cancel()
-        _, abandoned = await asyncio.wait(runners, timeout=GRACE_S)
+        _, abandoned = await completed(asyncio.wait(runners, timeout=GRACE_S))
         for task_id in self._running:
             if self._running[task_id] in abandoned:
                 log.warning("a body ignores its cancellation and is left to itself", run=self.run.run_id, task=task_id)

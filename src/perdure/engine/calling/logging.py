@@ -62,6 +62,12 @@ def log_exception(log: Any, event: str, error: BaseException, redaction: Redacti
     log.error(event, error=f"{info.type}: {info.message}", traceback=info.traceback, **about)
 
 
+def message_of(error: BaseException, redaction: Redaction | None) -> str:
+    """Return what an exception says; where values are redacted, what is left of it."""
+    info = describe(error)
+    return (info if redaction is None else redaction.error(info)).message
+
+
 def log_failures(log: Any, run: Run, events: Sequence[AnyEvent], observed: Observed) -> None:
     """Log the attempts that have failed, and what follows from that, as though from inside of them."""
     for event in events:

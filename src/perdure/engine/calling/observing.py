@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from perdure.engine.calling.logging import get_logger
+from perdure.codec.redaction import Redaction
+from perdure.engine.calling.logging import get_logger, log_exception
 from perdure.events import AnyEvent, RunStarted, decode_events
 from perdure.graph.plan import Plan
 from perdure.store.port import Store
@@ -103,8 +104,9 @@ class Observer(Protocol):
 class Observing:
     """Calls an observer, if there is one, as long as it doesn't raise."""
 
-    def __init__(self, observer: Observer | None) -> None:
+    def __init__(self, observer: Observer | None, redaction: Redaction | None = None) -> None:
         self._observer = observer
+        self._redaction = redaction
         self._observation: Observation | None = None
 
     def _call(self, name: str, *arguments: Any) -> Any:
@@ -112,29 +114,30 @@ class Observing:
             return None
         try:
             return getattr(self._observation, name)(*arguments)
-        except Exception:
-            self._detach(name)
+        except Exception as error:
+            self._detach(name, error)
             return None
 
-    def _detach(self, name: str) -> None:
+    def _detach(self, name: str, error: Exception) -> None:
         self._observation = None
-        get_logger("perdure.engine").exception("an observer has raised and is detached", method=name)
+        said = "an observer has raised and is detached"
+        log_exception(get_logger("perdure.engine"), said, error, self._redaction, method=name)
 
     async def opened(self, store: Store | None) -> None:
         """Tell that the engine was opened."""
         if self._observer is not None:
             try:
                 self._observation = await self._observer.opened(store)
-            except Exception:
-                self._detach("opened")
+            except Exception as error:
+                self._detach("opened", error)
 
     async def closed(self) -> None:
         """Tell that the engine is being closed."""
         if self._observation is not None:
             try:
                 await self._observation.closed()
-            except Exception:
-                self._detach("closed")
+            except Exception as error:
+                self._detach("closed", error)
 
     @property
     def tells(self) -> bool:

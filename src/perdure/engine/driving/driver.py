@@ -30,6 +30,7 @@ from perdure.engine.calling.waiting import request_in, wait_of, waits_touched
 from perdure.engine.clock import Clock
 from perdure.engine.driving.alarm import Alarm
 from perdure.engine.driving.journal import NOTHING, Beside, Journal
+from perdure.engine.driving.moments import Moments
 from perdure.engine.driving.recovery import rebuild, refold_joins
 from perdure.engine.driving.registered import new_run
 from perdure.engine.driving.snapshots import Snapshots
@@ -99,6 +100,7 @@ class Driver:
         steps: Steps | None = None,
         observed: Observed = UNOBSERVED,
         runners: Runners | None = None,
+        moments: Moments | None = None,
     ) -> None:
         self.run = run
         self.exception: BaseException | None = None
@@ -116,7 +118,8 @@ class Driver:
         self._snapshots = Snapshots(durable.store, durable.journal, durable.values) if durable is not None else None
         self._code = UserCode(graph, flows, values, run.run_id, deps)
         self._wake: asyncio.Future[None] | None = None
-        self._alarm = Alarm(clock, self._wake_up)
+        self._moments = moments if moments is not None else Moments(clock)
+        self._alarm = Alarm(clock, self._moments, self._wake_up)
         self.has_handed_back = False
         self._stopping = False
         self._draining = False
@@ -196,7 +199,7 @@ class Driver:
                     self.run, self._flows, self._values, self._deps
                 ):
                     await self._carry_out(await self._decided([]))
-                elif self._executor.results or self._has_mail or self._alarm.is_due(self.run):
+                elif self._executor.results or self._has_mail or self._alarm.come(self.run):
                     await self._look_into_inbox(self._has_mail)
                     await self._carry_out(await self._decided(self._collected()))
                 elif self._is_drained() or self._may_rest():
@@ -252,14 +255,14 @@ class Driver:
             return False
         if self.steps is not None and (self._durable is not None or self.run.failures):
             return False  # the caller has to be heard, and whoever drove it on would know nothing of him
-        due_at = self.run.next_alarm()
+        due_at = self._alarm.next(self.run)
         if self._durable is None:
             if due_at is None:
                 raise GraphRuntimeError(
                     f"run {self.run.run_id!r} waits for somebody, and a run in memory can't be reached: give it a store"
                 )
             return False
-        return due_at is None or due_at - self._clock.now() > REST_S * 1e6
+        return due_at is None or self._moments.left_s(due_at) > REST_S
 
     async def _hand_back(self, reason: str) -> None:
         await self._carry_out(hand_back(self.run, SegmentEnded(self._segment.worker, reason), self._code))
@@ -323,6 +326,7 @@ class Driver:
                 broken,
                 hold,
                 is_draining=self._draining,
+                come=self._alarm.come(self.run),
             )
             try:
                 if taking_over:
@@ -392,9 +396,9 @@ class Driver:
                 # Nobody asks for the lease of a run that is over for good; one that has failed can be retried at once.
                 beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
             update = RunUpdate(run.status.value, error, due_at)
-            await self._durable.journal.commit(decision.events, update, beside, flush=leaves)
+            await self._durable.journal.commit(decision.events, update, beside, flush=leaves, since=decision.come)
         else:
-            self._observed.decided(decision.events, run.seq, self._clock.now())
+            self._observed.decided(decision.events, run.seq, max(self._clock.now(), decision.come))
             if self.past is not None:
                 self.past += decision.events
         if self._exceptions:

@@ -113,7 +113,9 @@ class Journal:
             position.since += len(data)
         return tuple(rows)
 
-    async def commit(self, events: Sequence[AnyEvent], update: RunUpdate, beside: Beside, *, flush: bool) -> None:
+    async def commit(
+        self, events: Sequence[AnyEvent], update: RunUpdate, beside: Beside, *, flush: bool, since: int = 0
+    ) -> None:
         """Record events.
 
         Args:
@@ -121,11 +123,13 @@ class Journal:
             update: what it changes in the run's row.
             beside: what it changes in the run's waits, inbox and lease.
             flush: whether to wait until everything is durable, whatever the mode.
+            since: a time that has come; the time of the commit isn't less, also where the clock was set back.
 
         Raises:
             StoreError: they aren't recorded; the run must not go on.
         """
         after = self.position.seq
+        self.position.ts = max(self.position.ts, since)
         rows = self.rows(events)
         if self.fingerprint is not None:
             update = msgspec.structs.replace(update, fingerprint=self.fingerprint)

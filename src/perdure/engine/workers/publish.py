@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from perdure.engine.calling.logging import get_logger
+from perdure.codec.redaction import Redaction
+from perdure.engine.calling.logging import get_logger, log_exception
 from perdure.engine.driving.journal import Position
 from perdure.engine.driving.recovery import PAGE, read_row
 from perdure.engine.inspection.history import Recorded
@@ -31,8 +32,9 @@ OnEvent: TypeAlias = Callable[[str, Recorded], object]
 class Publisher:
     """Tells what one engine commits."""
 
-    def __init__(self, callbacks: Sequence[OnEvent]) -> None:
+    def __init__(self, callbacks: Sequence[OnEvent], redaction: Redaction | None = None) -> None:
         self._callbacks = list(callbacks)
+        self._redaction = redaction
         self._followers: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
 
     def publish(self, run_id: str, rows: Sequence[Row]) -> None:
@@ -51,11 +53,10 @@ class Publisher:
     def _call(self, callback: OnEvent, run_id: str, recorded: Recorded) -> None:
         try:
             callback(run_id, recorded)
-        except Exception:
+        except Exception as error:
             self._callbacks.remove(callback)
-            get_logger("perdure.engine").exception(
-                "on_event has raised, and isn't called any more", run=run_id, seq=recorded.seq
-            )
+            log, said = get_logger("perdure.engine"), "on_event has raised, and isn't called any more"
+            log_exception(log, said, error, self._redaction, run=run_id, seq=recorded.seq)
 
     def commit_of(self, run_id: str) -> asyncio.Future[None]:
         """Return a future that is done with the next commit of a run."""

@@ -14,6 +14,7 @@ from perdure.engine.driving.driven import Driven
 from perdure.engine.owner import is_provably_dead
 from perdure.engine.workers.leases import CLAIM_PAGE
 from perdure.engine.workers.orphans import recover_stalled
+from perdure.engine.workers.set_back import SetBack
 from perdure.errors import StoreError
 from perdure.kernel.fold.status import OVER, Status
 
@@ -33,7 +34,11 @@ ORPHANS_EVERY_S = 1.0
 
 
 class Watch:
-    """Looks after what happens outside of one worker."""
+    """Looks after what happens outside of one worker.
+
+    Attributes:
+        set_back: what is done when the clock was set back.
+    """
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -47,6 +52,7 @@ class Watch:
         self._is_hurried = False
         self._looked_for_orphans = 0.0
         self._changed = 0.0
+        self.set_back = SetBack(worker)
 
     def begin(self) -> None:
         """Begin to look."""
@@ -135,6 +141,8 @@ class Watch:
         if worker.recovers:
             await self._claim(has_changed)
         await self._claim_known(has_changed)
+        if not worker.is_draining:
+            await self.set_back.look()
 
     async def _claim(self, has_changed: bool) -> None:
         """Take runs that are due, of all graphs that can be driven here."""

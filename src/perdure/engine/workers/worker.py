@@ -18,7 +18,7 @@ import msgspec
 
 from perdure.codec.redaction import Redaction
 from perdure.engine.calling.bodies import check_executors
-from perdure.engine.calling.logging import get_logger, log_exception
+from perdure.engine.calling.logging import get_logger, log_exception, message_of
 from perdure.engine.calling.observing import Observing
 from perdure.engine.calling.runners import RunnersByContext
 from perdure.engine.calling.steps import Steps
@@ -27,6 +27,7 @@ from perdure.engine.clock import Clock
 from perdure.engine.driving.driven import Driven, hand_over
 from perdure.engine.driving.driver import Driver, Durable
 from perdure.engine.driving.journal import Journal
+from perdure.engine.driving.moments import Moments
 from perdure.engine.driving.recovery import check_goes_on
 from perdure.engine.driving.registered import Registered, registered
 from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
@@ -60,6 +61,7 @@ class Worker:
 
     Attributes:
         store, clock: where the runs are kept, and what time it is.
+        moments: when the times come that are waited for here.
         owner: who this worker is.
         epoch: under which the runs are created that it starts.
         leases: those it holds.
@@ -95,6 +97,7 @@ class Worker:
     ) -> None:
         self.store = store
         self.clock = clock
+        self.moments = Moments(clock)
         self.owner = appear()
         self._name, self._process = worker_of(self.owner), process_of(self.owner)
         self.epoch = 0
@@ -108,7 +111,7 @@ class Worker:
         self.recovers, self.drives = recovers and drives, drives
         self.max_runs = max_runs
         self.is_draining = False
-        self.publisher = Publisher(on_event)
+        self.publisher = Publisher(on_event, redaction)
         self.when_paused: Callable[[str], Awaitable[None]] | None = None
         self.observing, self.redaction = observing, redaction
         self._deps = deps
@@ -234,12 +237,13 @@ class Worker:
         graph = mine.graph
         self.leases.add(run.run_id, journal.epoch)
         durable = Durable(self.store, journal, values)
+        self._watch.set_back.meet(run)
         segment = segment or self.segment(graph)
         if first is None and any(task.phase is Phase.RUNNING for task in run.tasks.values()):
             segment = msgspec.structs.replace(segment, before=fate(run.segment))
         runners = self._runners.here()
         about = (run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
-        driver = Driver(*about, runners=runners)
+        driver = Driver(*about, runners=runners, moments=self.moments)
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver, journal.epoch)
         self.keep(run.run_id, graph, deps, is_given=is_given)
@@ -322,7 +326,7 @@ class Worker:
     def _seen_through(self, waiting: asyncio.Future[T], task: asyncio.Task[T]) -> None:
         self._taking.discard(task)
         if not hand_over(task, waiting) and not task.cancelled() and (error := task.exception()) is not None:
-            self._log.debug("a run couldn't be taken", error=str(error))
+            self._log.debug("a run couldn't be taken", error=message_of(error, self.redaction))
 
     async def recover(self) -> int:
         """Drive on the runs of this worker's graphs that are due and that nobody drives; return how many."""

@@ -20,7 +20,7 @@ def conclude(deciding: Deciding) -> None:
     run, hold = deciding.run, deciding.hold
     if run.status is not Status.RUNNING:
         return
-    if run.deadline is not None and deciding.now >= run.deadline:
+    if run.deadline is not None and (deciding.now >= run.deadline or run.deadline in deciding.come):
         message = f"run {run.run_id!r} wasn't over by its deadline"
         give_up(deciding, DeadlineExceeded(message, run_id=run.run_id))
     elif deciding.failure is not None:

@@ -50,6 +50,7 @@ class Happening(msgspec.Struct, gc=False):
         successor: what has become of the run that this one goes on as, where it does.
         hold: how far a caller who steps through the run has let it go, if there is one.
         is_draining: whether nothing may start: whoever drives the run is about to hand it back.
+        come: times that have come, also those that by ``now`` haven't, because the clock was set back.
     """
 
     now: int
@@ -60,6 +61,7 @@ class Happening(msgspec.Struct, gc=False):
     hold: Hold | None = None
     successor: Successor = ""
     is_draining: bool = False
+    come: Sequence[int] = ()
 
 
 def decide(run: Run, happening: Happening, code: Code) -> Decision:
@@ -70,7 +72,7 @@ def decide(run: Run, happening: Happening, code: Code) -> Decision:
     Raises:
         ArrivalFailed: the user's code raised in the midst of the decision; the run has to be rebuilt from its log.
     """
-    deciding = Deciding(run, code, happening.now, happening.broken, happening.hold)
+    deciding = Deciding(run, code, happening.now, happening.broken, happening.hold, happening.come)
     take_results(deciding, happening.results)
     override(deciding)
     _go_on(deciding, happening)
@@ -83,7 +85,7 @@ def take_over(run: Run, segment: SegmentStarted, happening: Happening, code: Cod
     Raises:
         ArrivalFailed: as for :func:`decide`.
     """
-    deciding = Deciding(run, code, happening.now, happening.broken, happening.hold)
+    deciding = Deciding(run, code, happening.now, happening.broken, happening.hold, happening.come)
     deciding.record(segment)
     _go_on(deciding, happening)
     return deciding.decision()

@@ -114,6 +114,7 @@ class Decision(msgspec.Struct, gc=False):
         stopped: the attempts whose bodies are to be stopped, each as its task and its number.
         exception: what made the run fail, in this process.
         consumed: the entries of the inbox that were taken up.
+        come: the time that it is at least, by what has come.
     """
 
     events: list[AnyEvent]
@@ -123,6 +124,7 @@ class Decision(msgspec.Struct, gc=False):
     consumed: list[int] = []
     exceptions: dict[str, BaseException] = {}
     """For what has failed and doesn't make the run fail by itself, what was raised."""
+    come: int = 0
 
 
 class Deciding:
@@ -135,10 +137,12 @@ class Deciding:
         now: int,
         broken: Mapping[str, Exception] | None = None,
         hold: Hold | None = None,
+        come: Sequence[int] = (),
     ) -> None:
         self.run = run
         self.code = code
         self.now = now
+        self.come = come
         self.broken = broken or {}
         self.hold = hold
         self.events: list[AnyEvent] = []
@@ -162,7 +166,8 @@ class Deciding:
     def decision(self) -> Decision:
         """Return what was decided."""
         exception = self.failure[2] if self.failure is not None else None
-        return Decision(self.events, self.started, self.stopped, exception, self.consumed, self.exceptions)
+        come = max(self.come, default=0)
+        return Decision(self.events, self.started, self.stopped, exception, self.consumed, self.exceptions, come)
 
     # --- what several parts of a decision need ---
 

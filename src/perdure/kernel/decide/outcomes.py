@@ -172,16 +172,25 @@ def ring(deciding: Deciding) -> None:
     if not run.alarms:
         return
     run.next_alarm()
+    early = {at for at in deciding.come if at > deciding.now}
+    come = [alarm for alarm in run.alarms if alarm[0] in early] if early else []
     while run.alarms and run.alarms[0][0] <= deciding.now:
-        task = run.tasks[run.alarms[0][1]]
-        if task.phase is Phase.RETRYING:
-            deciding.record(TimerFired(task.id))
-        elif task.node.wait is not None and task.node.wait.kind is WaitKind.SLEEP:
-            deciding.record(TimerFired(task.id))
-            pass_on(deciding, task)
-        else:
-            _expire(deciding, task)
+        _ring_for(deciding, run.tasks[run.alarms[0][1]])
         run.next_alarm()
+    for at, task_id in sorted(come):
+        task = run.tasks.get(task_id)
+        if task is not None and task.due_at == at:
+            _ring_for(deciding, task)
+
+
+def _ring_for(deciding: Deciding, task: Task) -> None:
+    if task.phase is Phase.RETRYING:
+        deciding.record(TimerFired(task.id))
+    elif task.node.wait is not None and task.node.wait.kind is WaitKind.SLEEP:
+        deciding.record(TimerFired(task.id))
+        pass_on(deciding, task)
+    else:
+        _expire(deciding, task)
 
 
 def _expire(deciding: Deciding, task: Task) -> None:

@@ -421,6 +421,11 @@ class Run:
         """Return the state that a node in a scope works on."""
         return self.states[scope.scope[node.state].id] if node.state else self.state
 
+    def times(self) -> list[int]:
+        """Return all times at which the run has something to do."""
+        due = [at for at, task_id in self.alarms if (task := self.tasks.get(task_id)) is not None and task.due_at == at]
+        return due if self.deadline is None else [*due, self.deadline]
+
     def next_alarm(self) -> int | None:
         """Return when the run next has something to do because of the time."""
         if not self.alarms:

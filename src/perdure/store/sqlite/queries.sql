@@ -253,10 +253,14 @@ UPDATE run SET owner = ?, lease_until = ?, epoch = ?, known_seq = ? WHERE run_id
 SELECT epoch FROM run WHERE run_id = ?;
 
 -- name: orphans
+-- The statuses are said as the index says them, so that it is used.
 SELECT run_id, graph, fingerprint, status, last_seq, head, epoch, owner, lease_until, created_at, updated_at,
        inputs_digest, state_digest, error, due_at, tags
 FROM runs
-WHERE owner IS NOT NULL AND status IN ('PENDING', 'RUNNING', 'WAITING') AND lease_until > ?1 AND owner <> ?2
+WHERE owner IS NOT NULL
+  AND (status = 'PENDING' OR status = 'RUNNING' OR status = 'WAITING')
+  AND lease_until > ?1
+  AND owner <> ?2
 ORDER BY lease_until, number;
 
 -- name: extend_lease

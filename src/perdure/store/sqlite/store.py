@@ -22,6 +22,7 @@ import aiosqlite
 
 from perdure.errors import StoreClosed, StoreCorrupt, StoreReadOnly, StoreUnsupported
 from perdure.store.chain import verify_blob
+from perdure.store.completion import completed
 from perdure.store.port import PAGE_BYTES
 from perdure.store.records import (
     NO_TAGS,
@@ -127,7 +128,11 @@ class SQLiteStore:
             self._check_here()
         async with self._changing():
             if not self._opened:
-                await self._connect()
+                try:
+                    await completed(self._connect())
+                except BaseException:  # it may have come about all the same
+                    await self._let_go()
+                    raise
             self._opened += 1
 
     async def _connect(self) -> None:
@@ -166,12 +171,15 @@ class SQLiteStore:
             self._check_here()
         async with self._changing():
             self._opened = max(0, self._opened - 1)
-            writer, reading, writing = self._writer, self._reading, self._writing
-            if self._opened or reading is None:
-                return
+            if not self._opened:
+                await self._let_go()
+
+    async def _let_go(self) -> None:
+        writer, reading, writing = self._writer, self._reading, self._writing
+        if reading is not None:
             self._writer = self._reader = self._reading = self._writing = None
             self._abandoned.detach()
-            await _completed(_disconnect(writer, reading, writing))
+            await completed(_disconnect(writer, reading, writing))
 
     def _changing(self) -> asyncio.Lock:
         """Return the lock under which this loop opens and closes the store."""
@@ -483,17 +491,3 @@ async def _disconnect(
         finally:
             if writing is not None:
                 await close_connection(writing)  # the last: it takes the -wal file over into the file
-
-
-async def _completed(work: Coroutine[Any, Any, None]) -> None:
-    """Wait until something is done, also if the caller is cancelled meanwhile, and be cancelled then."""
-    task = asyncio.get_running_loop().create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    task.result()

@@ -52,6 +52,23 @@ CREATE TABLE worker (
     until        INTEGER NOT NULL                  -- when it is to be taken for gone, if it isn't heard of again
 ) STRICT;
 
+-- With IN, and three values or more, SQLite builds a temporary table of them whenever a row of run is written, for each index and
+-- trigger anew: a run created cost 20 µs rather than 16, one that ends 23 rather than 13.
+DROP INDEX run_under_lease;
+
+CREATE INDEX run_under_lease ON run (lease_until)
+WHERE owner IS NOT NULL AND (status = 'PENDING' OR status = 'RUNNING' OR status = 'WAITING');
+
+DROP TRIGGER run_that_is_over_waits_for_nothing;
+
+-- A run that is over waits for nothing. One that failed may be retried: what it is to be told then stays.
+CREATE TRIGGER run_that_is_over_waits_for_nothing AFTER UPDATE OF status ON run
+WHEN NEW.status = 'COMPLETED' OR NEW.status = 'FAILED' OR NEW.status = 'CANCELLED'
+BEGIN
+    DELETE FROM wait WHERE run = NEW.number;
+    DELETE FROM inbox WHERE run = NEW.number AND (NEW.status <> 'FAILED' OR (kind <> 'answer' AND kind <> 'signal'));
+END;
+
 DROP VIEW runs;
 
 -- A run, and where its log stands. A commit that changes nothing about its run leaves the row in run alone, so that is read

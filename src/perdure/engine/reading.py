@@ -271,7 +271,7 @@ class Reading:
         registered = self._worker.graphs.of(info)
         if registered is None or registered.graph.fingerprint != info.fingerprint:
             raise RunStalled(f"run {run_id!r} is of a graph that this engine wasn't given", run_id=run_id)
-        values = CodedValues(registered.codec)
+        values = CodedValues(registered.codec, refolds=False)
         run = new_run(registered.graph, run_id, values)
         await rebuild(self._store, info, run, values.blobs)
         return run

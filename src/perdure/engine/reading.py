@@ -178,7 +178,7 @@ class Reading:
         info = await self.get(run_id)
         mine = self._worker.graphs.of(info)
         lacks = mine is not None and run_id not in self._worker.known and info.graph not in self._worker.drivable()
-        here = Here(mine.graph.plan if mine is not None else None, lacks)
+        here = Here(mine.graph.plan if mine is not None else None, lacks, self._worker.throttled(info))
         return await explain_run(self._store, run_id, self._clock.now(), here, limit)
 
     async def timeline(self, run_id: str) -> Timeline:

@@ -15,9 +15,10 @@ import msgspec
 
 from perdure.engine.inspection.history import read_history
 from perdure.engine.inspection.inspect import find, stored_plan
+from perdure.engine.inspection.reach import Reach
 from perdure.engine.inspection.untyped import NoValues
 from perdure.engine.owner import is_provably_dead
-from perdure.errors import GraphRuntimeError, StoreCorrupt, StoreError
+from perdure.errors import StoreCorrupt, StoreError
 from perdure.graph.changes import plan_changes
 from perdure.graph.plan import Plan
 from perdure.kernel.explain.circumstances import Circumstances
@@ -298,21 +299,16 @@ async def _folded(store: Store, info: RunInfo) -> tuple[Run | None, Circumstance
     """Fold a log as far as it goes; return the run, what was gathered beside it, and what is wrong with the rest."""
     known = Circumstances()
     run: Run | None = None
-    seq = 0
-    try:
+    with Reach(info, store.location) as reach:
         run = Run(await stored_plan(store, info), info.run_id, NoValues())
         async for recorded in read_history(store, info):
             apply(run, recorded.event)
             known.note(recorded.event, recorded.ts)
-            seq = recorded.seq
+            reach.seq = recorded.seq
         check_complete(run)
-    except (StoreCorrupt, GraphRuntimeError) as error:
-        if run is not None:
-            run.seq = seq
-        return run, known, error.message
-    if seq < info.last_seq:
-        return run, known, f"the log ends at event {seq}, and {info.last_seq} were recorded"
-    return run, known, ""
+    if run is not None:
+        run.seq = reach.seq
+    return run, known, reach.problem
 
 
 def _lease(info: RunInfo, now: int) -> LeaseHeld | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -94,8 +95,13 @@ def test_a_run_is_explained_to_people_and_to_programs(perdure, db) -> None:
     assert lines[1].startswith("  - nobody drives the run, and it is due")
     assert lines[-1].endswith("join total waits for 1 of 2 (1 arrived): orders[1]/ship hasn't started")
     data = perdure("explain", "left", "--db", db, "--json").data
-    assert [reason["reason"] for reason in data["reasons"]] == ["NotDriven", "ReadyToStart", "JoinWaits"]
-    assert data["reasons"][2]["pending"][0]["path"] == "orders[1]/ship"
+    assert [reason["reason"] for reason in data["reasons"]] == [
+        "NotDriven",
+        "NoWorker",
+        "ReadyToStart",
+        "JoinWaits",
+    ]
+    assert data["reasons"][3]["pending"][0]["path"] == "orders[1]/ship"
     failed = perdure("explain", "bad", "--db", db, "--json").data["reasons"][0]
     assert (failed["reason"], failed["path"], failed["error"]["type"]) == ("Failed", "orders[1]/ship", "ValueError")
     assert "the run has completed" in perdure("explain", "good", "--db", db).out
@@ -191,7 +197,27 @@ def test_damage_is_found_and_placed(perdure, db) -> None:
         ("left", True),
     ]
     assert perdure("verify", "good", "--db", db).code == 0
-    assert perdure("show", "bad", "--db", db).code == 6
+
+
+def test_what_comes_before_damage_is_told(perdure, db) -> None:
+    whole, began = (
+        perdure("show", "bad", "--db", db, "--json").data,
+        perdure("timeline", "bad", "--db", db, "--json").data,
+    )
+    damage(db, "bad", "ValueError")
+    for command, heading in (("show", "Events"), ("timeline", "Attempts")):
+        code, out, err = perdure(command, "bad", "--db", db)
+        assert (code, heading in out) == (6, True)
+        assert "the log can't be folded beyond event" in err
+        code, out, _ = perdure(command, "bad", "--db", db, "--json")
+        assert code == 6
+        assert "what is stored isn't what was written" in json.loads(out)["problem"]
+    shown = json.loads(perdure("show", "bad", "--db", db, "--json").out)
+    assert 0 < sum(shown["counts"].values()) < sum(whole["counts"].values())
+    told = json.loads(perdure("timeline", "bad", "--db", db, "--json").out)
+    assert 0 < len(told["attempts"]) <= len(began["attempts"])
+    assert (told["started_at"], told["ended_at"]) == (began["started_at"], None)
+    assert perdure("diff", "good", "bad", "--db", db).code == 6
 
 
 @pytest.mark.parametrize("command", ["show", "history", "verify", "explain", "state", "timeline"])

@@ -10,7 +10,8 @@ from typing import Any
 from perdure import Engine, Graph, GraphBuilder, StepContext
 
 VERSIONS = {"old": "1.0", "changed": "2.0", "longer": "1.0"}
-"""``longer`` has one more step behind those of ``old``, which runs can go on with; ``changed`` is said to be another version."""
+"""``longer`` has one more step behind those of ``old``, which runs can go on with; ``changed`` is another version, and checks an order
+before it waits."""
 
 
 def build(version: str) -> Graph[Any, Any, Any, Any]:
@@ -18,6 +19,9 @@ def build(version: str) -> Graph[Any, Any, Any, Any]:
 
     @g.step
     async def order(ctx: StepContext[None, None, int]) -> int:
+        return ctx.inputs
+
+    async def check(ctx: StepContext[None, None, int]) -> int:
         return ctx.inputs
 
     async def send(ctx: StepContext[None, None, int]) -> str:
@@ -28,7 +32,12 @@ def build(version: str) -> Graph[Any, Any, Any, Any]:
 
     paid = g.signal("paid", int)
     sending = g.step(send, node_id="send")
-    g.add(g.edge_from(g.start_node).to(order), g.edge_from(order).to(paid), g.edge_from(paid).to(sending))
+    g.add(g.edge_from(g.start_node).to(order), g.edge_from(paid).to(sending))
+    if version == "changed":
+        checking = g.step(check, node_id="check")
+        g.add(g.edge_from(order).to(checking), g.edge_from(checking).to(paid))
+    else:
+        g.add(g.edge_from(order).to(paid))
     if version == "longer":
         billing = g.step(bill, node_id="bill")
         g.add(g.edge_from(sending).to(billing), g.edge_from(billing).to(g.end_node))

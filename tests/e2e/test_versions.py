@@ -13,9 +13,9 @@ from perdure.testing.invariants import violations
 
 
 def pricing(
-    version: str | None, rate: int, *, hold: asyncio.Event | None = None, extra: bool = False
+    version: str | None, rate: int, *, hold: asyncio.Event | None = None, extra: bool = False, checks: bool = False
 ) -> Graph[Any, Any, Any, Any]:
-    """Return a version of a graph; all have the same name, and those without ``extra`` the same structure."""
+    """Return a version of a graph; all have the same name, and those without ``extra`` and ``checks`` the same structure."""
     g = GraphBuilder(name="pricing", version=version, input_type=int, output_type=int)
 
     @g.step
@@ -33,7 +33,15 @@ def pricing(
     async def rounded(ctx: StepContext[None, None, int]) -> int:
         return ctx.inputs // 10 * 10
 
-    g.add(g.edge_from(g.start_node).to(net), g.edge_from(net).to(gross))
+    @g.step
+    async def checked(ctx: StepContext[None, None, int]) -> int:
+        return ctx.inputs
+
+    g.add(g.edge_from(g.start_node).to(net))
+    if checks:
+        g.add(g.edge_from(net).to(checked), g.edge_from(checked).to(gross))
+    else:
+        g.add(g.edge_from(net).to(gross))
     last = gross
     if extra:
         g.add(g.edge_from(gross).to(rounded))
@@ -80,7 +88,7 @@ def test_starting_again_with_a_later_version_attaches_to_the_run_as_it_was_start
     asyncio.run(main())
 
 
-def test_without_its_version_a_run_is_not_driven(tmp_path: Path) -> None:
+def test_without_its_version_a_run_goes_on_with_a_later_one_that_is_compatible(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
 
     async def main() -> None:
@@ -88,11 +96,29 @@ def test_without_its_version_a_run_is_not_driven(tmp_path: Path) -> None:
         async with Engine.open(path) as engine:
             await engine.start(pricing("1.9", 10, hold=held), inputs=100, run_id="old")
             await asyncio.wait_for(held.wait(), 20)
-        async with Engine.open(path, [pricing("2.0", 50)]) as engine:
+        later = [pricing("2.0", 70), pricing("2.1", 50, extra=True)]
+        async with Engine.open(path, Registry(later), recover=False) as engine:
+            assert (await engine.check("old")).verdict == "compatible"
+        async with Engine.open(path, Registry(later)) as engine:
+            assert await engine.attach("old").result() == 150
+            assert (await engine.get("old")).fingerprint == later[1].fingerprint
+            assert violations(await engine.history("old")) == []
+
+    asyncio.run(main())
+
+
+def test_without_its_version_a_run_is_not_driven_with_one_that_is_not_compatible(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+
+    async def main() -> None:
+        held = asyncio.Event()
+        async with Engine.open(path) as engine:
+            await engine.start(pricing("1.9", 10, hold=held), inputs=100, run_id="old")
+            await asyncio.wait_for(held.wait(), 20)
+        async with Engine.open(path, [pricing("2.0", 50, checks=True)]) as engine:
             info = await engine.get("old")
-            assert (info.status, "its version was '1.9', and is '2.0'" in info.error) == ("STALLED", True)
+            assert (info.status, "what follows 'net' was 'gross', and is 'checked'" in info.error) == ("STALLED", True)
             assert (await engine.check("old")).verdict == "stalled"
-            assert await (await engine.accept("old", by="ann")).result() == 150
             assert violations(await engine.history("old")) == []
 
     asyncio.run(main())
@@ -107,9 +133,9 @@ def test_a_run_left_alone_for_want_of_its_version_goes_on_where_that_is_there_ag
         async with Engine.open(path) as engine:
             await engine.start(pricing("1.9", 10, hold=held), inputs=100, run_id="old")
             await asyncio.wait_for(held.wait(), 20)
-        async with Engine.open(path, [pricing("2.0", 50)]) as engine:
+        async with Engine.open(path, [pricing("2.0", 50, checks=True)]) as engine:
             assert (await engine.get("old")).status == "STALLED"
-        registry = Registry([pricing("1.9", 10), pricing("2.0", 50)])
+        registry = Registry([pricing("1.9", 10), pricing("2.0", 50, checks=True)])
         async with Engine.open(path, registry) as engine:
             if verb == "start":
                 handle = await engine.start(registry.get("pricing"), inputs=100, run_id="old")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+import click
+
 from perdure.errors import (
     AnswerRefused,
     GraphSetupError,
@@ -48,3 +50,10 @@ def exit_for(error: PerdureError) -> Exit:
     if isinstance(error, GraphSetupError | InvalidIdentifier):
         return Exit.USAGE
     return Exit.STORE if isinstance(error, StoreError) else Exit.FAILED
+
+
+def tell_damage(problem: str) -> None:
+    """Say how far a log could be read, if that isn't to its end, and end so that a script notices."""
+    if problem:
+        click.echo(f"perdure: {problem}. What is told is what comes before", err=True)
+        click.get_current_context().exit(Exit.STORE)

@@ -10,6 +10,7 @@ import click
 
 from perdure.cli.arguments import look_at_run
 from perdure.cli.database import awaited, db_option, json_option, opened
+from perdure.cli.exits import tell_damage
 from perdure.cli.output import clipped, duration, iso, moment, print_facts, print_heading, print_json, print_table
 from perdure.cli.runs import as_data
 from perdure.kernel.fold.status import OVER
@@ -40,6 +41,7 @@ def command(run: str, db: Path, as_json: bool) -> None:
         print_json(inspection_data(inspection))
     else:
         print_inspection(inspection)
+    tell_damage(inspection.problem)
 
 
 async def _inspect(db: Path, run: str) -> Inspection:
@@ -77,6 +79,7 @@ def inspection_data(inspection: Inspection) -> dict[str, Any]:
         "inputs": inspection.inputs,
         "state": inspection.state,
         "state_problem": inspection.state_problem or None,
+        "problem": inspection.problem or None,
         "result": inspection.result,
         "failure": {
             "type": inspection.error.type,

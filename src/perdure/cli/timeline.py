@@ -10,6 +10,7 @@ import click
 
 from perdure.cli.arguments import look_at_run
 from perdure.cli.database import awaited, db_option, json_option, opened
+from perdure.cli.exits import tell_damage
 from perdure.cli.output import clipped, duration, moment, print_facts, print_heading, print_json, print_table
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def command(run: str, db: Path, as_json: bool) -> None:
         print_json(timeline.data())
     else:
         _print(timeline)
+    tell_damage(timeline.problem)
 
 
 async def _timeline(db: Path, run: str) -> Timeline:

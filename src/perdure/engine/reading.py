@@ -178,7 +178,7 @@ class Reading:
         info = await self.get(run_id)
         mine = self._worker.graphs.of(info)
         lacks = mine is not None and run_id not in self._worker.known and info.graph not in self._worker.drivable()
-        here = Here(mine.graph.plan if mine is not None else None, lacks)
+        here = Here(mine.graph.plan if mine is not None else None, lacks, self._worker.throttled(info))
         return await explain_run(self._store, run_id, self._clock.now(), here, limit)
 
     async def timeline(self, run_id: str) -> Timeline:
@@ -271,7 +271,7 @@ class Reading:
         registered = self._worker.graphs.of(info)
         if registered is None or registered.graph.fingerprint != info.fingerprint:
             raise RunStalled(f"run {run_id!r} is of a graph that this engine wasn't given", run_id=run_id)
-        values = CodedValues(registered.codec)
+        values = CodedValues(registered.codec, refolds=False)
         run = new_run(registered.graph, run_id, values)
         await rebuild(self._store, info, run, values.blobs)
         return run

@@ -5,6 +5,9 @@ the edges that were taken, the forks that were opened and the joins that were fo
 policies. What lies ahead may change, with one exception: where a join has arrivals already, what its region holds decides when
 it closes, so everything that can be reached from a live task in such a region must be unchanged, too.
 
+A version is a name and nothing that a log speaks of. It keeps a run with its own graph for as long as somebody has that; who
+has another one only asks here, and by then its own is gone.
+
 A node that has begun but not ended has taken no edge yet: where it leads to may change. So the two halves of a node are
 compared apart, what it is and where it leads.
 """
@@ -81,8 +84,6 @@ def differences(run: Run, footprint: Footprint, new: Plan) -> list[str]:
     entered |= {task.node.id for task in run.tasks.values()} | ahead
     left |= ahead
     found = []
-    if old.version != new.version:
-        found.append(f"its version was {old.version!r}, and is {new.version!r}")
     if run.ends and old.end != new.end:
         found.append(f"a value has reached the end, which was end={old.end!r} and is end={new.end!r}")
     for name in sorted(entered):

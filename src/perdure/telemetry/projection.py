@@ -338,7 +338,6 @@ class Projection:
         key, sent = self._arrivals.next_for(event.join, detail.instance if detail is not None else "", event.task)
 
         def folded() -> None:
-            self._run.joins[key].unfolded.clear()  # live, the value stands for them
             joining = self._arrivals.joins[key]
             joining.last_at = ts
             if sent is None:

@@ -321,7 +321,107 @@ async def test_a_run_that_workers_lose_which_live_on_says_so() -> None:
             await until(handle, lambda found, past=explanation.seq: found.seq > past)  # type: ignore[misc]
 
 
+@standstill
+async def test_a_stream_that_does_not_yield_says_how_far_it_came_and_since_when() -> None:
+    go_on = asyncio.Event()
+
+    async def numbers(ctx: Context) -> AsyncIterator[int]:
+        yield 1
+        await go_on.wait()
+        yield 2
+        await anyio.sleep_forever()
+
+    async def kept(ctx: StepContext[None, None, int]) -> int:
+        return ctx.inputs
+
+    g: GraphBuilder[None, None, Any, Any] = GraphBuilder(name="stream", input_type=object, output_type=list[int])
+    source, step = g.stream(numbers), g.step(kept)
+    done = g.join(reduce_list_append, initial_factory=list[int])
+    g.add(
+        g.edge_from(g.start_node).to(source),
+        g.edge_from(source).map(fork_id="items").to(step),
+        g.edge_from(step).to(done),
+        g.edge_from(done).to(g.end_node),
+    )
+    async with running(g.build()) as handle:
+        for taken in (1, 2):
+            explanation = await until(
+                handle,
+                lambda found, taken=taken: getattr(found.cause, "taken", 0) == taken,  # type: ignore[misc]
+            )
+            stream = cause(reasons.StreamRuns, explanation)
+            recorded = [one.ts for one in await handle._engine.history("run", kinds=["ItemsTaken"])]
+            assert (stream.path, stream.attempt, stream.yielded_at) == ("numbers", 1, recorded[taken - 1])
+            assert f"has yielded {taken} items, and none since" in stream.text
+            go_on.set()
+        store = await image(handle, owner=None, lease_until=0)
+        assert one(reasons.BodyRuns, await explain_run(store, "run", 1)).is_lost
+
+
+@standstill
+async def test_a_run_that_goes_on_as_a_new_one_names_that() -> None:
+    async def count(ctx: StepContext[None, None, Any]) -> object:
+        if ctx.inputs < 2:
+            ctx.continue_as_new(ctx.inputs + 1)
+        return ctx.inputs
+
+    async with running(wait_at(lambda g: g.step(count)), 1) as handle:
+        explanation = await until(handle, has(reasons.Completed))
+        completed = cause(reasons.Completed, explanation)
+        successor = await handle._engine.get(completed.successor)
+        assert successor.run_id != "run"
+        assert f"and goes on as {successor.run_id}" in completed.text
+        again = await until(handle._engine.attach(successor.run_id), has(reasons.Completed))
+        assert cause(reasons.Completed, again).successor == ""
+
+
 # --- what the log can't tell ---
+
+
+@standstill
+async def test_a_run_that_waits_until_its_worker_has_room_says_so() -> None:
+    store, graph = MemoryStore(), hanging
+    async with Engine.open(store, drive=False) as client:
+        for run_id in ("one", "other"):
+            await client.start(graph, run_id=run_id)
+        async with Engine.open(store, graphs=[graph], max_runs=1) as engine:
+            driven = "one" if (await engine.get("one")).owner is not None else "other"
+            left = engine.attach("other" if driven == "one" else "one")
+            busy = cause(why.RecoveryThrottled, await until(left, has(why.RecoveryThrottled)))
+            assert (busy.driven, busy.max_runs) == (1, 1)
+            assert "as many as Engine.open(max_runs=1) allows" in busy.text
+            assert not has(why.RecoveryThrottled)(await engine.explain(driven))
+            assert not has(why.NoWorker)(await left.explain())
+
+
+@standstill
+async def test_a_run_whose_graph_no_worker_has_says_so() -> None:
+    def build(name: str, version: str) -> Graph[Any, Any, Any, Any]:
+        g: GraphBuilder[None, None, Any, Any] = GraphBuilder(name=name, version=version, output_type=object)
+        step = g.step(hang)
+        g.add(g.edge_from(g.start_node).to(step), g.edge_from(step).to(g.end_node))
+        return g.build()
+
+    async def missing(engine: Engine) -> why.NoWorker:
+        return one(why.NoWorker, await engine.explain("run"))
+
+    store, graph, later, other = MemoryStore(), build("it", "1"), build("it", "2"), build("other", "3")
+    async with Engine.open(store, drive=False) as client:
+        await client.start(graph, run_id="run")
+        await client.start(later, run_id="of another version")
+        assert await missing(client) == why.NoWorker("it", 0, 0)
+        assert "no worker is there" in (await missing(client)).text
+        async with Engine.open(store, graphs=[other]):
+            assert await missing(client) == why.NoWorker("it", 1, 0)
+            assert "the only worker there is hasn't graph 'it'" in (await missing(client)).text
+            # Nothing is due for a worker with another version as long as it has no room.
+            async with Engine.open(store, graphs=[later], max_runs=0):
+                assert await missing(client) == why.NoWorker("it", 2, 1)
+                assert "none of the 2 workers there are has" in (await missing(client)).text
+                assert "1 another version of it" in (await missing(client)).text
+        async with Engine.open(store, graphs=[graph]):
+            explanation = await until(client.attach("run"), has(reasons.BodyRuns))
+            assert not has(why.NoWorker)(explanation)
 
 
 @standstill

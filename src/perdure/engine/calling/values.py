@@ -30,6 +30,11 @@ class Values(Protocol):
         """What stands where a value needn't be recorded."""
         ...
 
+    @property
+    def refolds(self) -> bool:
+        """Whether reducers may be called again with what open joins have folded."""
+        ...
+
     def record(self, by: str, value: Any) -> Value:
         """Return a value as events hold it; ``by`` is the node whose output it is, or empty."""
         ...
@@ -81,6 +86,7 @@ class PlainValues:
     """Values that stay Python objects."""
 
     nothing: Value = None
+    refolds = True
 
     def record(self, by: str, value: Any) -> Value:
         """Return the value."""
@@ -144,12 +150,14 @@ class CodedValues:
 
     Attributes:
         blobs: the large ones, which are kept apart.
+        refolds: whether reducers may be called again with what open joins have folded.
     """
 
     nothing: Value = _NULL
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, *, refolds: bool = True) -> None:
         self._codec = codec
+        self.refolds = refolds
         self.blobs = Blobs(seal=codec.seal)
 
     def record(self, by: str, value: Any) -> Value:

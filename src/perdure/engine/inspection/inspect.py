@@ -14,7 +14,8 @@ import msgspec
 from perdure.codec.codec import BlobMissing
 from perdure.codec.refusal import Refusal
 from perdure.engine.driving.recovery import blobs_of
-from perdure.engine.inspection.history import read_history
+from perdure.engine.inspection.history import Recorded, read_history
+from perdure.engine.inspection.reach import Reach
 from perdure.engine.inspection.results import recorded_value
 from perdure.engine.inspection.untyped import NoValues, UntypedValues, shown
 from perdure.errors import CodecError, GraphRuntimeError, RunNotFound, StoreCorrupt
@@ -71,6 +72,7 @@ class Inspection(msgspec.Struct):
         origin: the run it was forked from, or goes on from.
         result: what it gave out, if it is complete.
         error: why it failed, if it did.
+        problem: how far its log can be folded and why no further, if it is damaged; then all else is told as it was there.
     """
 
     info: RunInfo
@@ -86,6 +88,7 @@ class Inspection(msgspec.Struct):
     result: Any = None
     error: ErrorInfo | None = None
     error_path: str = ""
+    problem: str = ""
 
     def live_tasks(self) -> list[LiveTask]:
         """Return what is unfinished, in path order."""
@@ -135,51 +138,57 @@ async def stored_plan(store: Store, info: RunInfo) -> Plan:
 
 
 async def inspect_run(store: Store, run_id: str) -> Inspection:
-    """Fold a run's log and return all that can be told of it.
+    """Fold a run's log, as far as that can be done, and return all that can be told of it.
 
     Raises:
         RunNotFound: there is no such run.
-        StoreCorrupt: its log isn't what was written.
-        GraphRuntimeError: its log doesn't fit the plan that is stored with it, or is of a newer version.
+        StoreCorrupt: the plan of its graph can't be read.
     """
     info = await find(store, run_id)
     plan = await stored_plan(store, info)
     values = UntypedValues()
     try:
-        inspection = await _folded(store, info, plan, values, values)
+        inspection, reach = await _folded(store, info, plan, values, values)
+        if isinstance(reach.error, GraphRuntimeError):
+            raise reach.error
         inspection.state = shown(thaw(inspection.run.state.tree))
     except (GraphRuntimeError, CodecError, BlobMissing, Refusal, LookupError, TypeError, ValueError) as error:
-        inspection = await _folded(store, info, plan, values, NoValues())
+        inspection, reach = await _folded(store, info, plan, values, NoValues())
         inspection.state_problem = str(error)
-    if inspection.run.seq < info.last_seq:
-        raise StoreCorrupt(
-            f"run {run_id!r}: the log ends at event {inspection.run.seq}, and {info.last_seq} were recorded",
-            location=store.location,
-        )
+    inspection.problem = reach.text
     return inspection
 
 
-async def _folded(store: Store, info: RunInfo, plan: Plan, values: UntypedValues, reading: Reading) -> Inspection:
+async def _folded(
+    store: Store, info: RunInfo, plan: Plan, values: UntypedValues, reading: Reading
+) -> tuple[Inspection, Reach]:
     run = Run(plan, info.run_id, reading)
     inspection = Inspection(info, plan, run)
-    async for recorded in read_history(store, info):
-        event = recorded.event
-        for digest in blobs_of([event], plan):
-            values.blobs.add(digest, await store.blob(info.run_id, digest))
-        apply(run, event)
-        inspection.counts[recorded.kind] += 1
-        if isinstance(event, SegmentStarted):
-            inspection.segments.append(Segment(event.worker, event.version, recorded.seq, recorded.ts))
-        elif isinstance(event, RunStarted):
-            inspection.inputs = await _shown(store, info, values, event.inputs)
-            inspection.started_by, inspection.origin = event.by, event.origin
-        elif isinstance(event, RunCompleted) and event.outputs:
-            output = await recorded_value(store, info, event.outputs[0])
-            inspection.result = await _shown(store, info, values, output)
-        elif isinstance(event, RunFailed):
-            inspection.error, inspection.error_path = event.error, event.path
-    check_complete(run)
-    return inspection
+    with Reach(info, store.location) as reach:
+        async for recorded in read_history(store, info):
+            await _take(store, inspection, values, recorded)
+            reach.seq = recorded.seq
+        check_complete(run)
+    run.seq = reach.seq
+    return inspection, reach
+
+
+async def _take(store: Store, inspection: Inspection, values: UntypedValues, recorded: Recorded) -> None:
+    info, event = inspection.info, recorded.event
+    for digest in blobs_of([event], inspection.plan):
+        values.blobs.add(digest, await store.blob(info.run_id, digest))
+    apply(inspection.run, event)
+    inspection.counts[recorded.kind] += 1
+    if isinstance(event, SegmentStarted):
+        inspection.segments.append(Segment(event.worker, event.version, recorded.seq, recorded.ts))
+    elif isinstance(event, RunStarted):
+        inspection.inputs = await _shown(store, info, values, event.inputs)
+        inspection.started_by, inspection.origin = event.by, event.origin
+    elif isinstance(event, RunCompleted) and event.outputs:
+        output = await recorded_value(store, info, event.outputs[0])
+        inspection.result = await _shown(store, info, values, output)
+    elif isinstance(event, RunFailed):
+        inspection.error, inspection.error_path = event.error, event.path
 
 
 async def _shown(store: Store, info: RunInfo, values: UntypedValues, value: Value) -> Any:

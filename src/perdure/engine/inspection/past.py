@@ -38,7 +38,7 @@ async def state_at(store: Store, info: RunInfo, seq: int, mine: Registered | Non
     if not 1 <= seq <= info.last_seq:
         raise GraphRuntimeError(f"run {info.run_id!r} has events 1 to {info.last_seq}, and no event {seq}")
     if mine is not None and mine.graph.fingerprint == info.fingerprint:
-        coded = CodedValues(mine.codec)
+        coded = CodedValues(mine.codec, refolds=False)
         run = new_run(mine.graph, info.run_id, coded)
         since = await restored(store, info, run, upto=seq) if seq > SHORT else None
         await _fold(store, info, run, coded.blobs, seq, since)

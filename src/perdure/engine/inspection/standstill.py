@@ -15,9 +15,10 @@ import msgspec
 
 from perdure.engine.inspection.history import read_history
 from perdure.engine.inspection.inspect import find, stored_plan
+from perdure.engine.inspection.reach import Reach
 from perdure.engine.inspection.untyped import NoValues
 from perdure.engine.owner import is_provably_dead
-from perdure.errors import GraphRuntimeError, StoreCorrupt
+from perdure.errors import StoreCorrupt, StoreError
 from perdure.graph.changes import plan_changes
 from perdure.graph.plan import Plan
 from perdure.kernel.explain.circumstances import Circumstances
@@ -90,6 +91,52 @@ class DepsMissing(Reason, frozen=True):
             f"this process leaves the run alone: the steps of graph {self.graph!r} need deps, and it has none: "
             "Engine.open(deps=…) or deps_for="
         )
+
+
+class RecoveryThrottled(Reason, frozen=True):
+    """This process takes the run as soon as there is room for it."""
+
+    driven: int
+    """How many runs it drives now."""
+    max_runs: int
+    """How many it drives at most."""
+
+    @property
+    def text(self) -> str:
+        """The reason in words."""
+        if self.driven >= self.max_runs:
+            return (
+                f"this process drives {self.driven} runs, as many as Engine.open(max_runs={self.max_runs}) allows: it takes this "
+                "one when another is over or waits; raise max_runs, or start another worker"
+            )
+        return f"this process takes the run up soon: it takes others first ({self.driven} are driven, of at most {self.max_runs})"
+
+
+class NoWorker(Reason, frozen=True):
+    """No worker that looks for runs has the graph."""
+
+    graph: str
+    workers: int
+    """How many workers look for runs of other graphs."""
+    others: int
+    """How many of these have another version of the graph."""
+
+    @property
+    def text(self) -> str:
+        """The reason in words."""
+        if not self.workers:
+            return f"no worker is there: start one that has graph {self.graph!r}"
+        there = (
+            "the only worker there is hasn't"
+            if self.workers == 1
+            else f"none of the {self.workers} workers there are has"
+        )
+        if self.others:
+            return (
+                f"{there} graph {self.graph!r} as the run was driven with it, and {self.others} another version of it: such a one "
+                "takes the run, and drives it on if that is compatible"
+            )
+        return f"{there} graph {self.graph!r}: start one that has, or register it with those"
 
 
 class NotDriven(Reason, frozen=True):
@@ -202,10 +249,12 @@ class Here(msgspec.Struct, frozen=True):
     Attributes:
         plan: the structure of the graph it knows by that name, if it knows one.
         lacks_deps: whether that needs dependencies which weren't given.
+        busy: how many runs it drives, if it looks for such as are due.
     """
 
     plan: Plan | None
     lacks_deps: bool = False
+    busy: RecoveryThrottled | None = None
 
 
 async def explain_run(store: Store, run_id: str, now: int, here: Here | None = None, limit: int = SHOWN) -> Explanation:
@@ -250,21 +299,16 @@ async def _folded(store: Store, info: RunInfo) -> tuple[Run | None, Circumstance
     """Fold a log as far as it goes; return the run, what was gathered beside it, and what is wrong with the rest."""
     known = Circumstances()
     run: Run | None = None
-    seq = 0
-    try:
+    with Reach(info, store.location) as reach:
         run = Run(await stored_plan(store, info), info.run_id, NoValues())
         async for recorded in read_history(store, info):
             apply(run, recorded.event)
             known.note(recorded.event, recorded.ts)
-            seq = recorded.seq
+            reach.seq = recorded.seq
         check_complete(run)
-    except (StoreCorrupt, GraphRuntimeError) as error:
-        if run is not None:
-            run.seq = seq
-        return run, known, error.message
-    if seq < info.last_seq:
-        return run, known, f"the log ends at event {seq}, and {info.last_seq} were recorded"
-    return run, known, ""
+    if run is not None:
+        run.seq = reach.seq
+    return run, known, reach.problem
 
 
 def _lease(info: RunInfo, now: int) -> LeaseHeld | None:
@@ -286,7 +330,31 @@ async def _undriven(store: Store, info: RunInfo, now: int, held: LeaseHeld | Non
         found.insert(0, GraphUnknown(info.graph))
     elif here is not None and here.lacks_deps:
         found.insert(0, DepsMissing(info.graph))
-    return await _changed(store, info, here) + found
+    elif here is not None and here.busy is not None:
+        found.insert(0, here.busy)
+    return await _changed(store, info, here) + found + await _workers(store, info, now)
+
+
+async def _workers(store: Store, info: RunInfo, now: int) -> list[Reason]:
+    """Return that no worker has the graph of a run, if that is so."""
+    try:
+        there = [worker for worker in await store.workers(now) if not is_provably_dead(worker.owner)]
+    except StoreError:  # a file of an earlier version that is only read knows of no workers
+        return []
+    if any(info.fingerprint in worker.fingerprints for worker in there):
+        return []
+    names = {one: await _name_of(store, one) for one in {one for worker in there for one in worker.fingerprints}}
+    others = sum(any(names[one] == info.graph for one in worker.fingerprints) for worker in there)
+    return [NoWorker(info.graph, len(there), others)]
+
+
+async def _name_of(store: Store, fingerprint: str) -> str:
+    """Return the name of a graph, or an empty text if no run was ever driven with it."""
+    data = await store.plan(fingerprint)
+    try:
+        return Plan.decoded(data).name if data is not None else ""
+    except msgspec.DecodeError:
+        return ""
 
 
 async def _changed(store: Store, info: RunInfo, here: Here | None) -> list[Reason]:

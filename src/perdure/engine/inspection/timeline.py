@@ -8,6 +8,7 @@ import msgspec
 
 from perdure.engine.inspection.history import read_history
 from perdure.engine.inspection.inspect import Segment, find, stored_plan
+from perdure.engine.inspection.reach import Reach
 from perdure.engine.inspection.untyped import NoValues
 from perdure.events import SegmentStarted
 from perdure.kernel.fold.run import Run
@@ -33,6 +34,7 @@ class Timeline(msgspec.Struct, frozen=True):
         waits: for persons, signals and clocks, in the order in which they began.
         critical_path: what the duration of the run is made of, in order.
         shares: the same summed up by node, what took longest first: what would have to be faster.
+        problem: how far its log can be folded and why no further, if it is damaged; then all else is told as it was there.
     """
 
     run_id: str
@@ -47,6 +49,7 @@ class Timeline(msgspec.Struct, frozen=True):
     waits: tuple[Span, ...]
     critical_path: tuple[Part, ...]
     shares: tuple[Share, ...]
+    problem: str = ""
 
     def data(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -111,20 +114,20 @@ def _known(info: RunInfo) -> dict[str, Any]:
 
 
 async def timeline_of(store: Store, run_id: str, now: int) -> Timeline:
-    """Return the timeline of a run.
+    """Return the timeline of a run, as far as its log can be folded.
 
     Raises:
         RunNotFound: there is no such run.
-        StoreCorrupt: its log isn't what was written.
-        GraphRuntimeError: its log doesn't fit the plan that is stored with it, or is of a newer version.
+        StoreCorrupt: the plan of its graph can't be read.
     """
     info = await find(store, run_id)
-    chronicler, segments = await _chronicled(store, info)
-    ended_at = chronicler.last if Status(info.status) in OVER else None
+    chronicler, segments, reach = await _chronicled(store, info)
+    ended_at = chronicler.last if Status(info.status) in OVER and reach.error is None else None
+    until = chronicler.last if reach.error is not None else max(now, chronicler.last)
     spans = sorted(
         (span for thing in chronicler.things.values() for span in thing.spans), key=lambda span: span.started_at
     )
-    path = critical_path(chronicler, ended_at or max(now, chronicler.last))
+    path = critical_path(chronicler, ended_at or until)
     return Timeline(
         run_id,
         info.graph,
@@ -138,6 +141,7 @@ async def timeline_of(store: Store, run_id: str, now: int) -> Timeline:
         tuple(span for span in spans if span.kind != "attempt"),
         path,
         shares(path),
+        reach.text,
     )
 
 
@@ -150,18 +154,22 @@ async def diff_runs(store: Store, a: str, b: str) -> RunDiff:
         GraphRuntimeError: a log doesn't fit the plan that is stored with it, or is of a newer version.
     """
     first, second = await find(store, a), await find(store, b)
-    one, _ = await _chronicled(store, first)
-    other, _ = await _chronicled(store, second)
+    one, _, reach = await _chronicled(store, first)
+    other, _, reach_of_other = await _chronicled(store, second)
+    if (error := reach.error or reach_of_other.error) is not None:
+        raise error
     return RunDiff(first, second, compare(one.things, other.things))
 
 
-async def _chronicled(store: Store, info: RunInfo) -> tuple[Chronicler, list[Segment]]:
+async def _chronicled(store: Store, info: RunInfo) -> tuple[Chronicler, list[Segment], Reach]:
     chronicler = Chronicler(Run(await stored_plan(store, info), info.run_id, NoValues()))
     segments = []
-    async for recorded in read_history(store, info):
-        event = recorded.event
-        chronicler.take(event, recorded.ts)
-        if isinstance(event, SegmentStarted):
-            segments.append(Segment(event.worker, event.version, recorded.seq, recorded.ts))
+    with Reach(info, store.location) as reach:
+        async for recorded in read_history(store, info):
+            event = recorded.event
+            chronicler.take(event, recorded.ts)
+            if isinstance(event, SegmentStarted):
+                segments.append(Segment(event.worker, event.version, recorded.seq, recorded.ts))
+            reach.seq = recorded.seq
     chronicler.finish()
-    return chronicler, segments
+    return chronicler, segments, reach

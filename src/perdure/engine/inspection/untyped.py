@@ -54,6 +54,8 @@ class UntypedValues:
         blobs: the large ones, which are kept apart.
     """
 
+    refolds = False
+
     def __init__(self) -> None:
         self.blobs = Blobs()
         self._reader = UntypedReader()
@@ -86,6 +88,8 @@ class UntypedValues:
 
 class NoValues:
     """Values that are left alone, where a state can't be told without the classes it is made of."""
+
+    refolds = False
 
     def state(self, value: Value) -> Any:
         """Return nothing."""

@@ -30,6 +30,7 @@ from perdure.engine.driving.journal import Journal
 from perdure.engine.driving.moments import Moments
 from perdure.engine.driving.recovery import check_goes_on
 from perdure.engine.driving.registered import Registered, registered
+from perdure.engine.inspection.standstill import RecoveryThrottled
 from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
 from perdure.engine.workers.colleagues import Colleagues
 from perdure.engine.workers.known import KnownGraphs
@@ -340,6 +341,13 @@ class Worker:
         while claimed := await self.claim_due(graphs):
             count += claimed
         return count
+
+    def throttled(self, info: RunInfo) -> RecoveryThrottled | None:
+        """Return how busy this worker is, if it takes a run that is due as soon as there is room."""
+        looks = self.recovers and self.is_open and not self.is_draining
+        if not looks or info.graph not in self.drivable() or info.fingerprint in self.colleagues.leaving:
+            return None
+        return RecoveryThrottled(len(self.driven), self.max_runs)
 
     async def claim_due(self, graphs: list[str]) -> int:
         """Take a page of runs that are due, if there is room for them, and drive them; return how many there were."""

@@ -3,7 +3,8 @@
 A fingerprint covers what the fold of a log depends on: nodes, edges, forks, parents of joins, order and policies. It
 leaves out functions, labels, notes and types: a bug in a step may be mended under a run, that is what deploys are for.
 
-A version that was given is part of it: whoever names versions wants runs to stay with theirs, and the code to as well.
+A version that was given is part of it: whoever names versions wants runs to stay with theirs, and the code to as well, for as
+long as theirs is there (``kernel/fit.py`` says what comes after).
 """
 
 from __future__ import annotations

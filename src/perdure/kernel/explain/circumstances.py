@@ -37,6 +37,7 @@ class Circumstances(msgspec.Struct):
     Attributes:
         since: for each live task that has begun anything, when it began to do what it does.
         errors: for each live task, what its last attempt that failed raised.
+        yielded: for each map that items are recorded for: when the last were.
         refused: for each live task, the last answer that was refused.
         stopped: why the run stands still by a decision, if it does.
         at: when that was decided.
@@ -47,6 +48,7 @@ class Circumstances(msgspec.Struct):
 
     since: dict[str, int] = msgspec.field(default_factory=dict)
     errors: dict[str, ErrorInfo] = msgspec.field(default_factory=dict)
+    yielded: dict[str, int] = msgspec.field(default_factory=dict)
     refused: dict[str, Refused] = msgspec.field(default_factory=dict)
     stopped: RunPaused | RunCompleted | RunFailed | RunCancelled | None = None
     at: int = 0
@@ -63,6 +65,10 @@ class Circumstances(msgspec.Struct):
             self.since[event.task] = ts
             if isinstance(event, ev.NodeFailed):
                 self._note_failure(event)
+        elif isinstance(event, ev.ItemsTaken):
+            self.yielded[event.instance] = ts
+        elif isinstance(event, ev.ItemsEnded):
+            self.yielded.pop(event.instance, None)
         elif isinstance(event, ev.AnswerRefused):
             self.refused[event.task] = Refused(event.reason, event.by, ts)
         elif isinstance(event, RunPaused | RunCompleted | RunFailed | RunCancelled):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from perdure.events import RunCancelled, RunCompleted, RunFailed, RunPaused
-from perdure.graph.plan import WaitKind
+from perdure.graph.plan import NodeKind, WaitKind
 from perdure.kernel.explain.circumstances import Circumstances
 from perdure.kernel.explain.reasons import (
     AnswerAwaited,
@@ -32,6 +32,7 @@ from perdure.kernel.explain.reasons import (
     Reason,
     RetryDue,
     SignalAwaited,
+    StreamRuns,
     SuspectsInTurn,
     TaskFailed,
     TimerSet,
@@ -135,10 +136,19 @@ def _of_phase(
         elif phase is Phase.RETRYING:
             error = known.errors.get(task.id)
             yield RetryDue(task.id, path, task.attempt, task.due_at, error, _is_past(task, now))
+        elif phase is Phase.RUNNING and is_driven and (task.feeds or task.node.kind is NodeKind.STREAM):
+            yield _stream(task, path, began, known)
         elif phase is Phase.RUNNING:
             yield BodyRuns(task.id, path, task.attempt, began, not is_driven)
         else:
             yield _wait(task, path, began, known, now, signals)
+
+
+def _stream(task: Task, path: str, began: int | None, known: Circumstances) -> Reason:
+    fed = [instance for instance in task.feeds or () if instance.feed is not None]
+    taken = max((instance.feed.taken for instance in fed if instance.feed is not None), default=0)
+    last = max((known.yielded.get(instance.id, 0) for instance in fed), default=0)
+    return StreamRuns(task.id, path, task.attempt, began, taken, last if last >= (began or 0) and last else None)
 
 
 def _wait(task: Task, path: str, began: int | None, known: Circumstances, now: int, signals: tuple[str, ...]) -> Reason:

@@ -303,6 +303,25 @@ class BodyRuns(Reason, frozen=True):
         return f"{self.path} runs (attempt {self.attempt}){since(self.started_at)}"
 
 
+class StreamRuns(Reason, frozen=True):
+    """A stream is on its way, and its next item is waited for."""
+
+    task: str
+    path: str
+    attempt: int
+    started_at: int | None
+    taken: int
+    """How many of its items are recorded."""
+    yielded_at: int | None
+    """When the last of them was; None if there is none of this attempt."""
+
+    @property
+    def text(self) -> str:
+        """The reason in words."""
+        last = self.yielded_at if self.yielded_at is not None else self.started_at
+        return f"stream {self.path} (attempt {self.attempt}) has yielded {self.taken} items, and none{since(last)}"
+
+
 class ReadyToStart(Reason, frozen=True):
     """Tasks could start at once."""
 

@@ -371,7 +371,8 @@ def _reducer_updated(run: Run, event: ev.ReducerUpdated) -> None:
             f"run {run.run_id!r}: join {event.join!r} folds {event.task} where {arrival.source} arrived"
         )
     state = run.state_of(joined.scope, joined.node)
-    joined.unfolded.append(Unfolded(arrival, state.frozen(), joined.cancelled))
+    if run.reading.refolds:
+        joined.unfolded.append(Unfolded(arrival, state.frozen(), joined.cancelled))
     joined.count += 1
     joined.first = joined.first or run.seq
     joined.last = run.seq

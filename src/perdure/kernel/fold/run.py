@@ -174,7 +174,8 @@ class OpenJoin(msgspec.Struct, eq=False):
     value: Any = msgspec.UNSET
     """What was folded so far, unset before the first fold."""
     unfolded: deque[Unfolded] = msgspec.field(default_factory=deque)
-    """Arrivals that are folded according to the log but not in ``value``: live none, after a replay all."""
+    """Arrivals that are folded according to the log but not in ``value``: live none, after a replay all; where nobody folds them
+    again, they are only counted."""
     kept: deque[Arrival] = msgspec.field(default_factory=deque)
     """Arrivals that are kept until all have come, with ``order="branch"``."""
     failed: list[tuple[str, ErrorInfo, str]] = msgspec.field(default_factory=list)
@@ -300,6 +301,11 @@ class KeptSignal(msgspec.Struct, frozen=True):
 
 class Reading(Protocol):
     """How the recorded values that the fold itself looks into are read; live they need no decoding."""
+
+    @property
+    def refolds(self) -> bool:
+        """Whether reducers may be called again with what open joins have folded, so that their arrivals are kept for them."""
+        ...
 
     def state(self, value: Value) -> Any:
         """Return the initial state."""

@@ -273,17 +273,23 @@ class Chronicler:
     # --- forks and joins ---
 
     def _join_before(self, event: ev.AnyEvent) -> tuple[str, Instance, str] | None:
-        """Return of a join that an event changes: the id of what it gives out, its scope, and what arrives."""
+        """Return of a join that an event changes: the id of what it gives out, its scope, and what arrives.
+
+        None for any other event, and for one that doesn't fit the run: that can't be applied, either.
+        """
         run = self.run
         if isinstance(event, ev.ReducerUpdated):
-            if event.detail is not None and event.detail.instance:
-                scope = run.joins[event.join, event.detail.instance].scope
-            else:
-                arrival = run.arrivals[0]
-                scope = arrival.scope.scope[arrival.join.parent]
+            instance = event.detail.instance if event.detail is not None else ""
         elif isinstance(event, ev.JoinClosed | ev.JoinCancelled | ev.JoinFailed):
-            scope = run.joins[event.join, event.instance].scope
+            instance = event.instance
         else:
+            return None
+        if instance:
+            joined = run.joins.get((event.join, instance))
+            scope = joined.scope if joined is not None else None
+        else:
+            scope = run.arrivals[0].scope if run.arrivals else None
+        if scope is None:
             return None
         source = event.task if isinstance(event, ev.ReducerUpdated) else ""
         return identify("join", event.join, scope.id), scope, source

@@ -12,7 +12,8 @@ import click
 import msgspec
 import pytest
 
-from perdure import SQLiteStore, errors, events
+import perdure as package
+from perdure import Engine, Graph, RunHandle, SQLiteStore, errors, events
 from perdure.cli.main import COMMANDS, perdure
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference"
@@ -81,6 +82,34 @@ def test_every_error_is_documented() -> None:
         if inspect.isclass(kind) and issubclass(kind, BaseException) and kind.__module__ == errors.__name__
     }
     assert set(listed((REFERENCE / "errors.md").read_text("utf-8"))) == kinds
+
+
+def test_every_public_name_is_documented() -> None:
+    pages = {
+        page: listed((REFERENCE / page).read_text("utf-8").split("## Methods")[0])
+        for page in ("python.md", "errors.md")
+    }
+    assert sorted(pages["python.md"] + pages["errors.md"]) == sorted(package.__all__)
+
+
+# What handles and runs that are stepped through ask of an engine.
+SEAMS = {
+    "begin",
+    "change_of",
+    "changed",
+    "claim_to_step",
+    "committed_state",
+    "follow",
+    "is_woken",
+    "recorded_outputs",
+    "successor_of",
+}
+
+
+@pytest.mark.parametrize("kind", [Graph, Engine, RunHandle])
+def test_every_method_a_user_calls_is_documented(kind: type) -> None:
+    public = {name for name in dir(kind) if not name.startswith("_")}
+    assert set(listed(sections("python.md", 2)[f"Methods of {kind.__name__}"])) == public - SEAMS
 
 
 def test_every_table_view_and_column_is_documented(tmp_path: Path) -> None:

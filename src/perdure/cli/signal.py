@@ -26,7 +26,7 @@ def command(run: str, name: str, payload: Any, by: str, db: Path) -> None:
     """Send a signal to RUN, with a payload if there is one.
 
     It is durable when this ends, and kept until the run waits for a signal of this NAME. A payload that doesn't fit what the
-    graph expects is refused by whoever drives the run, which is told in its history.
+    graph expects is refused by whoever drives the run, and its history says so.
 
     \b
     Examples:

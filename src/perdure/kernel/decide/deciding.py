@@ -139,7 +139,7 @@ class Deciding:
         self.run = run
         self.code = code
         self.now = now
-        self.broken = broken or {}
+        self.broken: Mapping[str, Exception] = broken or {}
         self.hold = hold
         self.events: list[AnyEvent] = []
         self.started: list[Task] = []

@@ -83,7 +83,7 @@ def check_observers(on_event: OnEvent | None, telemetry: Observer | None) -> Non
     """
     if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
         raise GraphSetupError(f"on_event={on_event!r:.80} is no plain function of a run id and an event")
-    if telemetry is not None and (isinstance(telemetry, type) or not hasattr(telemetry, "opened")):
+    if telemetry is not None and not any(hasattr(type(telemetry), name) for name in ("opened", "__getattr__")):
         raise GraphSetupError(
             f"telemetry={telemetry!r:.80} can't be told anything: give a perdure.telemetry.Telemetry(…)"
         )

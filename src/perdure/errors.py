@@ -23,7 +23,7 @@ class PerdureError(Exception):
 
 
 class GraphSetupError(PerdureError, TypeError):
-    """A part of a graph is declared in a way that can't work, found as soon as it is declared."""
+    """A part of a graph is declared in a way that can't work, or an argument can't be used; found as soon as it is given."""
 
 
 class GraphBuildingError(PerdureError, ValueError):
@@ -204,8 +204,9 @@ class StoreError(PerdureError):
 
     remedy: ClassVar[str] = ""
 
-    def __init__(self, problem: str, *, location: str) -> None:
-        super().__init__(f"{location}: {problem}" + (f". {self.remedy}" if self.remedy else ""))
+    def __init__(self, problem: str, *, location: str, remedy: str | None = None) -> None:
+        remedy = self.remedy if remedy is None else remedy
+        super().__init__(f"{location}: {problem}" + (f". {remedy}" if remedy else ""))
         self.location = location
 
 

@@ -55,7 +55,8 @@ def checked_identifier(kind: str, value: str) -> str:
         InvalidIdentifier: it is empty, longer, or holds a character that can't be printed.
     """
     if not isinstance(value, str) or not value or len(value) > MAX_IDENTIFIER_LENGTH or not value.isprintable():
-        shown = repr(value) if isinstance(value, str) and len(value) <= 80 else f"{str(value)[:60]!r}…"
+        is_long_text = isinstance(value, str) and len(value) > 80
+        shown = f"{value[:60]!r}…" if is_long_text else f"{value!r:.500}"
         raise InvalidIdentifier(
             f"{shown} can't be a {kind}: give a string of 1 to {MAX_IDENTIFIER_LENGTH} printable characters"
         )

@@ -27,7 +27,7 @@ SLOWEST = 5
 @db_option
 @json_option
 def command(a: str, b: str, db: Path, as_json: bool) -> None:
-    """Print in what runs A and B differ: tasks that only one has, outputs, decisions, attempts, and durations.
+    """Print how runs A and B differ: tasks that only one has, outputs, decisions, attempts, and durations.
 
     Tasks are aligned by their ids, which are the same in all runs of the same graph. No code of the graph is imported.
 

@@ -99,7 +99,8 @@ def _write(lines: Callable[[], AsyncGenerator[bytes, None]], file: Path | None) 
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        click.echo(f"perdure: {file}: it can't be created ({error.strerror})", err=True)
+        remedy = ". Name a file that isn't there yet" if isinstance(error, FileExistsError) else ""
+        click.echo(f"perdure: {file}: it can't be created ({error.strerror}){remedy}", err=True)
         click.get_current_context().exit(Exit.CONFLICT if isinstance(error, FileExistsError) else Exit.STORE)
     try:
         with open(handle, "wb") as target:

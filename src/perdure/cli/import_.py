@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(file: BinaryIO, as_is: bool, db: Path, as_json: bool) -> None:
     """Put the run in FILE, made by `perdure export`, into a database, which is created if it isn't there. Print its id and status.
 
-    A file that isn't whole, or isn't what was written, is refused, and nothing has happened then. The run keeps its id, so it mustn't
+    A file that isn't whole, or isn't what was written, is refused, and nothing is imported. The run keeps its id, so it mustn't
     be there already. One that isn't over is paused, since it may go on where it comes from: resume it here if it doesn't. FILE may be
     "-", for standard input.
 

@@ -1,4 +1,4 @@
-"""``perdure prune``: delete runs that have been over for long."""
+"""``perdure prune``: delete runs that ended long ago."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GROUP = 100
     type=click.Choice(OVER, case_sensitive=False),
     multiple=True,
     default=("COMPLETED",),
-    show_default=True,
+    show_default="completed",
     help="Only runs in this status; may be repeated.",
 )
 @graph_option
@@ -38,7 +38,7 @@ GROUP = 100
 @db_option
 @json_option
 def command(age: str, statuses: tuple[str, ...], graph: str | None, dry_run: bool, db: Path, as_json: bool) -> None:
-    """Delete runs that have been over for long, whole runs only.
+    """Delete runs that ended long ago, whole runs only.
 
     What is freed in the file is used again; it doesn't get smaller. Export or back up first what you may need. A run that another
     one was forked from stays for as long as that does. Prints the ids.

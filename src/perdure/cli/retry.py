@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("retry")
 @change_run
 @app_option
-@click.option("--max-steps", type=click.IntRange(min=1), help="Another limit to the length of a lineage.")
+@click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Another limit to the length of a lineage.")
 @by_option
 @reason_option
 @db_option

@@ -42,7 +42,9 @@ class Tag(click.ParamType[tuple[str, str]]):
 )  # fmt: skip
 @click.option("--since", type=Moment(), metavar="TIME", help="Only runs created at this time or later.")
 @click.option("--before", type=Moment(), metavar="TIME", help="Only runs created before this time.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="How many at most."
+)
 @json_lines_option
 def command(db: Path, as_json: bool, tags: Sequence[tuple[str, str]], **conditions: Any) -> None:
     """List the runs in a database, the newest first.

@@ -27,7 +27,7 @@ def command(run: str, name: str, payload: Any, by: str, app: str | None, db: Pat
     """Send a signal to RUN, with a payload if there is one.
 
     It is durable when this ends, and kept until the run waits for a signal of this NAME. A payload that doesn't fit what the
-    graph expects is refused by whoever drives the run, which is told in its history. With --app it is refused here, and what the
+    graph expects is refused by whoever drives the run, and its history says so. With --app it is refused here, and what the
     redact= of the application's engine keeps out isn't written.
 
     \b

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     type=click.Choice(["human", "signal", "sleep"]),
     help="Only people, signals, or times that are waited for.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="How many at most."
+)
 @json_lines_option
 def command(db: Path, assignee: str | None, run_id: str | None, kind: str | None, limit: int, as_json: bool) -> None:
     """List what runs wait for: people, signals and times; the oldest first.

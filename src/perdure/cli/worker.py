@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-runs",
     type=click.IntRange(min=1),
+    metavar="N",
     default=1000,
     show_default=True,
     help="How many runs are driven at once, before others are left to other workers.",

@@ -11,7 +11,7 @@ import enum
 import math
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
-from types import NoneType
+from types import CoroutineType, NoneType
 from typing import Any
 
 import msgspec
@@ -238,6 +238,8 @@ def _are_finite(values: list[Any], kinds: set[type], as_they_are: frozenset[type
 def _remedy_for(kind: type) -> str:
     if issubclass(kind, Secret):
         return KEPT_IN_DEPS
+    if kind is CoroutineType:
+        return "It is what an async function returns when it is called without `await`: await it"
     for base in (str, bool, int, float, list, dict, set, tuple, bytes):
         if issubclass(kind, base):
             name = base.__name__

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor as Pool
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from inspect import iscoroutinefunction
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -15,6 +14,16 @@ from typing import Any, Self, TypeVar
 import msgspec
 
 from perdure.codec.redaction import Redact, Redaction
+from perdure.engine.arguments import (
+    check_bounds,
+    check_observers,
+    checked_durability,
+    checked_graph,
+    checked_graphs,
+    checked_tags,
+    deadline_at,
+    store_of,
+)
 from perdure.engine.calling.observing import Observer, Observing
 from perdure.engine.calling.steps import Steps
 from perdure.engine.clock import Clock, SystemClock
@@ -32,13 +41,11 @@ from perdure.engine.workers.serving import Serving
 from perdure.engine.workers.worker import MAX_RUNS, Worker
 from perdure.errors import (
     GraphSetupError,
-    InvalidIdentifier,
     RunConflict,
     RunStalled,
 )
 from perdure.events import Durability
 from perdure.graph.graph import Graph
-from perdure.graph.nodes.wait import microseconds, since_1970
 from perdure.graph.types import MISSING, Missing
 from perdure.ids import checked_by, checked_identifier, checked_text
 from perdure.kernel.fold.status import OVER, Status
@@ -46,14 +53,11 @@ from perdure.store.completion import completed
 from perdure.store.encryption import Encryption, check_readable, sealed_store
 from perdure.store.port import Store
 from perdure.store.records import RunInfo
-from perdure.store.sqlite.store import SQLiteStore
 
 StateT = TypeVar("StateT")
 DepsT = TypeVar("DepsT")
 InputT = TypeVar("InputT")
 OutputT = TypeVar("OutputT")
-
-MAX_TAGS = 64
 
 
 class Engine(Verbs):
@@ -81,20 +85,20 @@ class Engine(Verbs):
         redact: Redact | None = None,
         encryption: Encryption | None = None,
     ) -> None:
+        check_observers(on_event, telemetry)
+        check_bounds(lease_s, max_runs)
         store = store if encryption is None else sealed_store(store, encryption)
         self._store = store
         self._clock = clock
-        self._durability: Durability = durability
+        self._durability: Durability = checked_durability(durability)
         self._plans: dict[str, asyncio.Task[None]] = {}
         self._serving: Serving | None = None
-        if on_event is not None and (not callable(on_event) or iscoroutinefunction(on_event)):
-            raise GraphSetupError(f"on_event={on_event!r:.80} is no plain function of a run id and an event")
         redaction = Redaction(redact) if redact is not None else None
         self._observing = Observing(telemetry, redaction)
         self._worker = Worker(
             store,
             clock,
-            graphs,
+            checked_graphs(graphs),
             deps=deps,
             deps_for=deps_for,
             pools=executors,
@@ -156,11 +160,11 @@ class Engine(Verbs):
 
         Raises:
             GraphBuildingError: values of a graph can't be stored.
-            GraphSetupError: two graphs have one name and version, or an executor is missing.
+            GraphSetupError: two graphs have one name and version, an executor is missing, or an argument is of a wrong type.
             EncryptionError: the id of the key to write with can't be one.
         """
         return cls(
-            store if not isinstance(store, str | PathLike) else SQLiteStore(store),
+            store_of(store),
             graphs,
             deps=deps,
             deps_for=deps_for or {},
@@ -325,14 +329,14 @@ class Engine(Verbs):
         child: bool = False,
     ) -> Starting:
         self._check_open()
-        self._worker.register(graph)
+        self._worker.register(checked_graph(graph))
         return Starting(
             checked_identifier("run id", run_id) if run_id is not None else made_up_id(),
             inputs,
             state,
             self._worker.deps_of(graph, deps),
             checked_by(by),
-            durability or self._durability,
+            checked_durability(durability or self._durability),
             deadline_at(deadline, self._clock),
             checked_tags(tags or {}),
             is_given=not isinstance(deps, Missing),
@@ -429,29 +433,3 @@ class Engine(Verbs):
     def is_open(self) -> bool:
         """Whether runs can be started, driven and read."""
         return self._worker.is_open
-
-
-def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags that can be stored and found again.
-
-    Raises:
-        InvalidIdentifier: a name or a text is empty, too long, or holds a character that can't be printed; or there are too many.
-    """
-    if len(tags) > MAX_TAGS:
-        raise InvalidIdentifier(
-            f"{len(tags)} tags: a run may have {MAX_TAGS}. Tags are for finding runs; put what else is to be kept into the inputs"
-        )
-    return {checked_identifier("name of a tag", name): checked_identifier("tag", text) for name, text in tags.items()}
-
-
-def deadline_at(deadline: timedelta | datetime | None, clock: Clock) -> int | None:
-    """Return when a run has to be over, in microseconds since 1970.
-
-    Raises:
-        GraphSetupError: it is of a wrong type, or has no time zone.
-    """
-    if deadline is None:
-        return None
-    if isinstance(deadline, timedelta):
-        return clock.now() + microseconds("deadline", deadline)
-    return since_1970("deadline", deadline)

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from perdure.engine.arguments import check_observers, checked_durability, deadline_at
 from perdure.engine.calling.bodies import check_executors
 from perdure.engine.clock import SystemClock
 from perdure.engine.driving.driven import noted
 from perdure.engine.driving.driver import Driver
-from perdure.engine.engine import Engine, deadline_at
+from perdure.engine.engine import Engine
 from perdure.engine.in_memory import begun_in_memory, observing_in_memory
 from perdure.engine.iterating import iterate_in_memory
 from perdure.errors import GraphSetupError, NoResult
@@ -50,6 +51,8 @@ class LocalRuntime:
 def _check(graph: Graph[Any, Any, Any, Any], asked: Asked) -> None:
     if asked.until not in ("end", "waiting"):
         raise GraphSetupError(f'until={asked.until!r:.80} is not one of "end", "waiting"')
+    check_observers(None, asked.telemetry)
+    checked_durability(asked.durability)
     if asked.run_id is not None:
         checked_identifier("run id", asked.run_id)
     if asked.store is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NoReturn
 
 from perdure.graph.nodes.step import StepContext
 from perdure.ids import identify
@@ -34,6 +34,10 @@ class AttemptContext(StepContext[Any, Any, Any]):
     def state(self) -> Any:
         """The state, as committed when first touched, with the attempt's own changes."""
         return self._transaction.state
+
+    @state.setter
+    def state(self, value: Any) -> NoReturn:
+        raise AttributeError("ctx.state can't be assigned: change what is in it, as in `ctx.state.count = 1`")
 
     @property
     def committed_tree(self) -> Any:

@@ -78,8 +78,10 @@ class Flows:
         self._transforms = graph.transforms
         self._matches = graph.matches
         self._static: dict[int, bool] = {}
-        self.is_static = {id_: self._decides_nothing(node.flow) for id_, node in self._nodes.items()}
-        self.needs_output = {id_: self._needs_output(node.flow, frozenset()) for id_, node in self._nodes.items()}
+        self.is_static: dict[str, bool] = {id_: self._decides_nothing(node.flow) for id_, node in self._nodes.items()}
+        self.needs_output: dict[str, bool] = {
+            id_: self._needs_output(node.flow, frozenset()) for id_, node in self._nodes.items()
+        }
 
     def _needs_output(self, flow: Flow | None, through: frozenset[str]) -> bool:
         """Say whether a value itself travels on, also through decisions, and not only what is made of it on its way."""

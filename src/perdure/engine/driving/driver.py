@@ -61,7 +61,7 @@ class Durable(msgspec.Struct):
 
 
 def noted(exception: BaseException | None, notes: Sequence[str]) -> BaseException | None:
-    """Add to an exception what the log notes on it."""
+    """Add notes to an exception that it doesn't carry yet."""
     for note in notes if exception is not None else ():
         if exception is not None and note not in getattr(exception, "__notes__", ()):
             exception.add_note(note)
@@ -379,7 +379,8 @@ class Driver:
         self._exceptions.update(decision.exceptions)
         last = decision.events[-1] if decision.events else None
         if isinstance(last, RunFailed):
-            self.exception = noted(decision.exception or self._exceptions.get(last.task), last.error.notes)
+            notes = [*last.error.notes, *([f"perdure: in task {last.path!r}"] if last.path else [])]
+            self.exception = noted(decision.exception or self._exceptions.get(last.task), notes)
 
     async def _carry_out(self, decision: Decision) -> None:
         """Commit a decision, then act on it."""

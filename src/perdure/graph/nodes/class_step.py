@@ -42,7 +42,7 @@ class NodeStep(Step[Any, Any, Any, Any]):
 
     def __init__(self, node_type: type[BaseNode[Any, Any, Any]]) -> None:
         super().__init__(id=node_type.get_node_id(), call=self._run, input_type=node_type)
-        self.node_type = node_type
+        self.node_type: type[BaseNode[Any, Any, Any]] = node_type
 
     async def _run(self, ctx: StepContext[Any, Any, Any]) -> Any:
         node = ctx.inputs

@@ -62,14 +62,14 @@ class Group(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         has_state: bool = False,
         inside: Sequence[str] = (),
     ) -> None:
-        self.id = entry.id
+        self.id: str = entry.id
         self.entry = entry
         self.exit = exit
-        self.edges = tuple(edges)
-        self.members = tuple(members)
+        self.edges: tuple[EdgePath[Any, Any], ...] = tuple(edges)
+        self.members: tuple[Any, ...] = tuple(members)
         self.fork = fork
         self.has_state = has_state
-        self.inside = tuple(inside)
+        self.inside: tuple[str, ...] = tuple(inside)
 
     def _gives(self, state: StateT_contra, deps: DepsT_contra, inputs: InputT_contra) -> OutputT_co:
         raise NotImplementedError  # only here so that type checkers infer the variance

@@ -187,7 +187,7 @@ class Join(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         self.parent_fork_id: str | None = parent_fork_id
         self.preferred_parent_fork: Literal["farthest", "closest"] = preferred_parent_fork
         self.order: FoldOrder = order
-        self.policies = policies or JoinPolicies()
+        self.policies: JoinPolicies = policies or JoinPolicies()
 
     @property
     def initial_factory(self) -> Callable[[], OutputT_co]:

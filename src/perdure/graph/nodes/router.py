@@ -69,14 +69,14 @@ class Router(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         joining: JoinPolicies | None = None,
         input_type: Any = Any,
     ) -> None:
-        self.id = id
+        self.id: str = id
         self._call = call
-        self.label = label
-        self.empty = empty
-        self.policies = policies or StepPolicies()
-        self.joining = joining
-        self.prefix = ""
-        self.input_type = input_type
+        self.label: str | None = label
+        self.empty: Any = empty
+        self.policies: StepPolicies = policies or StepPolicies()
+        self.joining: JoinPolicies | None = joining
+        self.prefix: str = ""
+        self.input_type: Any = input_type
 
     @property
     def call(self) -> RouterFunction[StateT_contra, DepsT_contra, Any]:

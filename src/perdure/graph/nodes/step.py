@@ -166,9 +166,9 @@ class Step(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         self.label: str | None = label
         self.is_stream: bool = is_stream
         self.resume: str = resume
-        self.is_plain = is_plain
-        self.policies = policies or StepPolicies()
-        self.joining = joining
+        self.is_plain: bool = is_plain
+        self.policies: StepPolicies = policies or StepPolicies()
+        self.joining: JoinPolicies | None = joining
         self.input_type: Any = input_type
         self.output_type: Any = output_type
 

@@ -82,17 +82,17 @@ class Wait(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
         answer: Answer | None = None,
         label: str | None = None,
     ) -> None:
-        self.id = id
-        self.kind = kind
-        self.name = name
-        self.form = form
-        self.title = title
-        self.assignee = assignee
-        self.after = after
-        self.at = at
-        self.escalations = escalations
-        self.answer = answer
-        self.label = label
+        self.id: str = id
+        self.kind: WaitKind = kind
+        self.name: str = name
+        self.form: Any = form
+        self.title: str | Asked = title
+        self.assignee: str | Asked = assignee
+        self.after: timedelta | Asked | None = after
+        self.at: datetime | Asked | None = at
+        self.escalations: tuple[Escalate, ...] = escalations
+        self.answer: Answer | None = answer
+        self.label: str | None = label
 
     @property
     def asks_code(self) -> bool:

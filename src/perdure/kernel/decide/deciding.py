@@ -143,7 +143,7 @@ class Deciding:
         self.code = code
         self.now = now
         self.come = come
-        self.broken = broken or {}
+        self.broken: Mapping[str, Exception] = broken or {}
         self.hold = hold
         self.events: list[AnyEvent] = []
         self.started: list[Task] = []

@@ -44,11 +44,11 @@ class Walk:
 
     def __init__(self, run: Run, origin: Origin, route: Route | None) -> None:
         route = route or _NO_ROUTE
-        self.run = run
-        self.origin = origin
-        self.chosen = iter(route.chosen)
+        self.run: Run = run
+        self.origin: Origin = origin
+        self.chosen: Iterator[int] = iter(route.chosen)
         self.values = iter(route.values)
-        self.spreads = iter(route.spreads)
+        self.spreads: Iterator[Items] = iter(route.spreads)
 
     def follow(self, flow: Flow, value: Source, scope: Instance, index: int, hops: tuple[str, ...]) -> None:
         """Send a value along a flow; ``hops`` are the indices of the forks crossed so far."""

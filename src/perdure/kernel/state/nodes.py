@@ -21,8 +21,8 @@ class Record:
     __slots__ = ("fields", "shape")
 
     def __init__(self, shape: Shape, fields: dict[str, Any]) -> None:
-        self.shape = shape
-        self.fields = fields
+        self.shape: Shape = shape
+        self.fields: dict[str, Any] = fields
 
     def changed(self, replaced: dict[str, Any], deleted: tuple[str, ...] = ()) -> Record:
         """Return the record with fields replaced and others deleted."""
@@ -43,5 +43,5 @@ class Opaque:
     __slots__ = ("inside", "value")
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        self.value: Any = value
         self.inside: Record | None = None

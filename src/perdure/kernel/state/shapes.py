@@ -34,7 +34,7 @@ class Shape:
     def __init__(self, cls: type) -> None:
         self.cls = cls
         self.merges: Mapping[str, Declared] = declared_merges(cls)
-        self.caches = _names_of(cls, cached_property)
+        self.caches: frozenset[str] = _names_of(cls, cached_property)
 
     def read(self, value: Any) -> dict[str, Any]:
         """Return the fields of an object, to be looked at only; one that was never set is left out."""

@@ -164,8 +164,8 @@ class DictVersion:
         self._debt = 0
         self._ranks: dict[Any, int] | None = None
         self._places: Mapping[Any, int] = _NOTHING
-        self.kind = kind
-        self.factory = factory
+        self.kind: type = kind
+        self.factory: Any = factory
 
     def __len__(self) -> int:
         return self._length
@@ -250,7 +250,7 @@ class SetVersion:
     __slots__ = ("members",)
 
     def __init__(self, members: DictVersion) -> None:
-        self.members = members
+        self.members: DictVersion = members
 
     @classmethod
     def of(cls, members: Iterable[Any]) -> SetVersion:

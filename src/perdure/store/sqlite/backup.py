@@ -68,7 +68,11 @@ def _copy(connection: sqlite3.Connection, target: Path) -> None:
     try:
         os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        raise StoreReadOnly("something is there already; a backup overwrites nothing", location=str(target)) from None
+        raise StoreReadOnly(
+            "something is there already, and a backup overwrites nothing",
+            location=str(target),
+            remedy="Give a path where nothing is",
+        ) from None
     except OSError as error:
         raise StoreReadOnly(f"it can't be created ({error.strerror})", location=str(target)) from error
     try:

@@ -57,7 +57,9 @@ def prepare_file(path: Path, *, force: bool) -> Path:
     except FileExistsError:
         _check_existing(path, location)
     except FileNotFoundError:
-        raise StoreReadOnly("the folder doesn't exist", location=location) from None
+        raise StoreReadOnly(
+            "the folder doesn't exist", location=location, remedy="Make it, or give another path"
+        ) from None
     except OSError as error:
         raise StoreReadOnly(f"it can't be created ({error.strerror})", location=location) from error
     return path

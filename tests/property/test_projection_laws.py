@@ -15,7 +15,7 @@ from perdure import Engine, MemoryStore
 from perdure import events as ev
 from perdure.telemetry.projection import Projection
 from perdure.telemetry.spans import Span
-from property.test_fold_laws import cut, whole
+from property.test_fold_laws import commits_upto, cut, whole
 from random_graphs import Tally, build, random_block
 from unit.telemetry.telling import dangling, dead_links, of_kind, projected
 

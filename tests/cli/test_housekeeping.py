@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import closing
 import msgspec
 import pytest
 
+from perdure import Engine, GraphBuilder
 from perdure.cli.doctor import about_the_file
 from perdure.cli.prune import without_origins
 from perdure.engine.owner import appear, disappear
@@ -228,3 +230,27 @@ def test_the_doctor_finds_the_lease_of_a_dead_process(perdure, db) -> None:
     assert f"left is under the lease of pid {ended.pid}" in out
     assert perdure("recover", "left", "--db", db)[:2] == (0, "left RUNNING\n")
     assert "lease" not in perdure("doctor", "--db", db).out
+
+
+@pytest.mark.parametrize("damage", ["DELETE FROM wait", "UPDATE wait SET schema = 'no JSON'"])
+def test_the_doctor_finds_a_run_that_cannot_be_answered_and_a_fork_of_it_can(perdure, tmp_path, damage) -> None:
+    db = tmp_path / "asking.db"
+    g = GraphBuilder(name="asking", output_type=int)
+    ask = g.human("ask", form=int)
+    g.add(g.edge_from(g.start_node).to(ask), g.edge_from(ask).to(g.end_node))
+    graph = g.build()
+    asyncio.run(graph.run(store=db, run_id="lost", until="waiting"))
+    assert perdure("doctor", "--db", db, "--json").code == 0
+    execute(db, damage)
+    code, out, _ = perdure("doctor", "--db", db)
+    assert code == 1
+    assert "lost waits" in out
+    seq = asyncio.run(events_in(db))
+    assert perdure("fork", "lost", "--at", seq, "--new-id", "found", "--db", db).code == 0
+    assert perdure("waiting", "--db", db, "--json").lines[0]["run_id"] == "found"
+    assert perdure("respond", "found", "ask", "3", "--db", db).code == 0
+
+
+async def events_in(db) -> int:
+    async with Engine.open(db, drive=False) as engine:
+        return (await engine.get("lost")).last_seq

@@ -15,7 +15,7 @@ from perdure import Engine, MemoryStore
 from perdure import events as ev
 from perdure.telemetry.projection import Projection
 from perdure.telemetry.spans import Span
-from property.test_fold_laws import cut, whole
+from property.test_fold_laws import commits_upto, cut, whole
 from random_graphs import Tally, build, random_block
 from unit.telemetry.telling import dangling, dead_links, of_kind, projected
 
@@ -100,7 +100,7 @@ def test_a_run_that_crashed_is_told_whole_and_alike_by_whoever_reads_on(
     async def check() -> None:
         graph = build(block, seed=seed)
         store = await whole(graph, 7, Tally())
-        commits = 1 + place * (len(store._logs["run"]) - 1) // 1000
+        commits = commits_upto(store, place)
         prefix = cut(store, commits)
         async with Engine.open(prefix, [graph], recover=False) as engine:
             await (await engine.start(graph, inputs=7, state=Tally(), run_id="run")).result()

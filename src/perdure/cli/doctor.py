@@ -16,6 +16,7 @@ from perdure.cli.output import duration, print_json_lines
 if TYPE_CHECKING:
     from perdure.store.records import RunInfo
     from perdure.store.sqlite.backup import FileFacts
+    from perdure.store.sqlite.store import SQLiteStore
 
 LITTLE_SPACE = 256 << 20
 MUCH_WAL = 128 << 20
@@ -61,7 +62,26 @@ async def _examined(db: Path) -> list[Finding]:
     async with opened(db) as store:
         facts = await store.file_facts()
         unfinished = await store.list(statuses=("PENDING", "RUNNING", "WAITING", "STALLED"), limit=ALL)
-        return [*about_the_file(facts), *about_runs(unfinished, time.time_ns() // 1000)]
+        waiting = [info for info in unfinished if info.status == "WAITING"]
+        return [
+            *about_the_file(facts),
+            *about_runs(unfinished, time.time_ns() // 1000),
+            *[finding for info in waiting if (finding := await _about_waits(store, info)) is not None],
+        ]
+
+
+async def _about_waits(store: SQLiteStore, info: RunInfo) -> Finding | None:
+    """Return what is wrong with the rows that say what a run waits for: by these it is found and answered."""
+    from perdure.errors import StoreCorrupt  # noqa: PLC0415
+
+    remedy = f"`perdure fork {info.run_id} --at {info.last_seq}` makes a run of its log that waits anew"
+    try:
+        if info.due_at is not None or await store.waits(run_id=info.run_id, limit=1):
+            await store.waits(run_id=info.run_id, limit=ALL)
+            return None
+    except StoreCorrupt as error:
+        return Finding("run", "problem", f"{info.run_id} waits for something that can't be read ({error}): {remedy}")
+    return Finding("run", "problem", f"{info.run_id} waits, and what for is missing, so nobody can answer: {remedy}")
 
 
 def about_the_file(facts: FileFacts) -> list[Finding]:

@@ -36,6 +36,8 @@ class RunStarted(Event, frozen=True):
     """The W3C traceparent of whoever started the origin, if that is told in its trace."""
     sampled: bool | None = None
     """Whether telemetry takes the run, decided when it was started; None if nobody has decided."""
+    is_told: bool = False
+    """Whether telemetry was told of the start where it was made, so that who drives the run first needn't."""
 
     @property
     def outer_trace(self) -> str:

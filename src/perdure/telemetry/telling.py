@@ -6,7 +6,8 @@ queue that never overflows. A run in memory has no log; what is dropped of it is
 
 Nothing is told on replay. How far a run has been told is in its log: segments say whether they are told, and one that has
 ended in order is told up to its end. What is unsure is told again: a segment that ended in a crash, since what it had in its
-hands may not have left the process, and one that nobody told of. So spans are exported at least once, always with the same
+hands may not have left the process, and one that nobody told of. The start of a run is told by whoever makes it, at once; of one that
+died in the moment after that, ``perdure export`` gives it out. So spans are exported at least once, always with the same
 ids. What a process took along that died after the end of a run is given out again by ``perdure export``.
 """
 
@@ -209,7 +210,7 @@ class Telling:
         for row in commit.rows:
             events = ev.decode_events(row.events) if isinstance(row.events, bytes) else row.events
             self._tell(projection, commit.about, events, row, breathe)
-        if projection.is_over:
+        if projection.is_over or (first == 1 and _is_left_to_others(commit)):
             del self._projections[run_id]
         else:
             self._projections.move_to_end(run_id)
@@ -259,12 +260,14 @@ class Telling:
         return projection
 
     def _told_before(self, run_id: str, upto: int | None) -> int:
-        """Return up to which event a run has been told for certain: to the last end of a segment that was told."""
+        """Return up to which event a run has been told for certain: to its start, or to the last end of a segment that was told."""
         told, is_told = 0, False
         for row in self._rows(run_id, 0, upto):
             for seq, event in enumerate(ev.decode_events(row.events), row.first):
                 if isinstance(event, ev.SegmentStarted):
                     is_told = event.is_told
+                elif isinstance(event, ev.RunStarted) and event.is_told:
+                    told = row.first + row.count - 1
                 elif isinstance(event, _ENDS) and is_told:
                     told = seq
         return told
@@ -283,6 +286,13 @@ class Telling:
             work.close()
             raise CancelledError
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(READING_S)
+
+
+def _is_left_to_others(commit: Commit) -> bool:
+    """Say whether somebody has only started a run, and tells no more of it."""
+    row = commit.rows[0]
+    events = ev.decode_events(row.events) if isinstance(row.events, bytes) else row.events
+    return isinstance(events[0], ev.RunStarted) and events[0].is_told
 
 
 async def _plan_of(store: Store, run_id: str) -> Plan:

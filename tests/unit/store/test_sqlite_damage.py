@@ -244,3 +244,24 @@ def test_a_damaged_page_stops_its_run_and_no_other(place, sound):
             assert await in_writer(store, "SELECT count(*) FROM log WHERE run = 2") == [(22,)]
 
     run(main())
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["schema = 'no JSON'", "title = CAST(x'ff' AS TEXT)"],
+)
+def test_a_wait_that_cannot_be_read_hides_no_other(tmp_path, change):
+    path = tmp_path / "runs.db"
+
+    async def main():
+        async with opened(path) as store:
+            for run_id in ("one", "two"):
+                await create(store, run_id, opened=[wait(run_id=run_id)])
+            await in_writer(
+                store, f"UPDATE wait SET {change} WHERE run = (SELECT number FROM run WHERE run_id = 'one')"
+            )
+            assert [each.run_id for each in await store.waits()] == ["two"]
+            with pytest.raises(StoreCorrupt):
+                await store.waits(run_id="one")
+
+    run(main())

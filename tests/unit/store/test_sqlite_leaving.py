@@ -1,10 +1,12 @@
 """Leaving: stores that nobody closes, and processes that fork."""
 
 import sys
-import time
 
 import pytest
 from sqlite_stores import python, query
+
+HANGS_S = 300
+"""Who hasn't ended by then never will, on however busy a machine."""
 
 START = """
 import asyncio, os, sys, threading
@@ -58,10 +60,8 @@ asyncio.run(main())
 @pytest.mark.parametrize("program", NEVER_CLOSED.values(), ids=NEVER_CLOSED.keys())
 def test_a_store_that_is_never_closed_does_not_keep_the_interpreter(tmp_path, program):
     path = tmp_path / "runs.db"
-    began = time.monotonic()
-    done = python(START + program, path, timeout_s=20)
+    done = python(START + program, path, timeout_s=HANGS_S)
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 15
     assert query(path, "SELECT count(*) FROM run") == [(1,)]
 
 
@@ -81,7 +81,7 @@ async def main():
 
 threading.Thread(target=lambda: asyncio.run(main())).start()
 """
-    done = python(START + program, path, timeout_s=20)
+    done = python(START + program, path, timeout_s=HANGS_S)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert query(path, "SELECT count(*) FROM log") == [(int(done.stdout),)]
@@ -138,6 +138,6 @@ loop.close()
 @pytest.mark.parametrize("child", ["closes", "forgets"])
 def test_a_forked_process_can_use_a_store_of_its_own_only(tmp_path, child):
     """And it, too, ends though it leaves a store open."""
-    done = python(START + FORK, tmp_path / "runs.db", child, timeout_s=20)
+    done = python(START + FORK, tmp_path / "runs.db", child, timeout_s=HANGS_S)
     assert done.stdout.split() == ["True", "True", "True", "whole"], done.stdout + done.stderr
     assert done.returncode == 0, done.stderr

@@ -252,11 +252,41 @@ def test_what_a_process_without_telemetry_began_is_told_whole_by_the_next() -> N
 
 
 @pytest.mark.parametrize("has_telemetry", [False, True])
-def test_what_a_client_has_started_is_told_by_the_worker_alone(has_telemetry: bool) -> None:
+def test_the_start_is_told_at_once_by_the_client_that_makes_it_and_all_else_by_the_worker(has_telemetry: bool) -> None:
     client, worker = Backend(), Backend()
     history, plan = asyncio.run(in_two(client.telemetry() if has_telemetry else None, worker.telemetry(), drive=False))
-    assert ids(worker) == [span.ref.span_id for span in projected(plan, "run", history)]
-    assert client.spans == []
+    assert ids(client) + ids(worker) == [span.ref.span_id for span in projected(plan, "run", history)]
+    assert [span.name for span in client.spans] == ["start asking"] * has_telemetry
+
+
+def test_a_client_exports_the_start_of_a_run_that_nobody_has_taken_yet() -> None:
+    async def check() -> None:
+        backend, graph, store = Backend(), asking(), MemoryStore()
+        async with Engine.open(store, [graph], telemetry=backend.telemetry(), drive=False) as client:
+            await client.start(graph, run_id="run")
+        assert [span.name for span in backend.spans] == ["start asking"]
+        async with Engine.open(
+            store, [graph], telemetry=backend.telemetry(trace_scope="segment"), drive=False
+        ) as client:
+            await client.start(graph, run_id="in chapters")
+        assert len(backend.spans) == 1, "each segment has a start of its own, and there is none yet"
+
+    asyncio.run(check())
+
+
+def test_a_fork_of_a_run_that_a_client_has_started_has_a_start_of_its_own() -> None:
+    async def check() -> None:
+        client, worker, graph, store = Backend(), Backend(), asking(), MemoryStore()
+        async with Engine.open(store, [graph], telemetry=client.telemetry(), drive=False) as engine:
+            await engine.start(graph, run_id="run")
+        async with Engine.open(store, [graph], telemetry=worker.telemetry()) as engine:
+            await engine.signal("run", "ask", "yes")
+            await engine.attach("run").result()
+            await (await engine.fork_run("run", at=1, new_run_id="fork")).cancel()
+        starts = [span.attributes["perdure.run.id"] for span in worker.spans if span.name == "start asking"]
+        assert starts == ["fork"]
+
+    asyncio.run(check())
 
 
 @pytest.mark.parametrize("is_sampled", [True, False])

@@ -257,6 +257,7 @@ def _started(first: RunStarted, history: list[AnyEvent], forking: Forking) -> Ru
         origin=forking.run_id,
         origin_trace=first.outer_trace,
         in_trace=False,
+        is_told=False,
         max_steps=max_steps,
         deadline=None,
     )

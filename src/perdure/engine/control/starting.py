@@ -13,7 +13,6 @@ import msgspec
 
 from perdure.codec.codec import BlobMissing, blob_digest, resolved
 from perdure.engine.calling.code import UserCode
-from perdure.engine.calling.observing import Observed
 from perdure.engine.calling.steps import Steps
 from perdure.engine.calling.values import CodedValues
 from perdure.engine.driving.driven import Driven
@@ -75,7 +74,8 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
     recorded = values.record("__start__", starting.inputs)
     digest = _digest(resolved(recorded, values.blobs))
     written = values.record_state(starting.state)
-    trace, sampled = worker.observing.begun(starting.run_id, graph.name, in_trace=starting.in_trace)
+    run_id, is_driven = starting.run_id, starting.is_driven and worker.drives
+    trace, sampled = worker.observing.begun(run_id, graph.name, in_trace=starting.in_trace)
     started = RunStarted(
         graph=graph.name,
         fingerprint=graph.fingerprint,
@@ -92,14 +92,12 @@ async def create_run(worker: Worker, mine: Registered, starting: Starting) -> tu
         in_trace=starting.in_trace,
         origin_trace=starting.origin_trace,
         sampled=sampled,
+        is_told=worker.observing.tells and not is_driven,  # else its first segment says so
         reason=starting.reason,
     )
-    run_id, is_driven = starting.run_id, starting.is_driven and worker.drives
     run, decision, is_ahead = _first_decision(worker, mine, starting, values, started)
     position = Position(0, chain_start(run_id, graph.name), 0)
-    observed = Observed(run_id, worker.publisher.publish)  # whoever drives it tells of it from its beginning
-    if is_driven:
-        observed = worker.observing.run(run_id, graph.plan, worker.epoch, started, worker.publisher.publish)
+    observed = worker.observing.run(run_id, graph.plan, worker.epoch, started, worker.publisher.publish)
     journal = Journal(
         worker.store, run_id, worker.epoch, position, worker.clock, values.blobs, starting.durability, observed
     )

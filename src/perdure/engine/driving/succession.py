@@ -48,6 +48,7 @@ async def create_successor(
         deadline=None,
         origin=run.run_id,
         origin_trace=first.outer_trace,
+        is_told=False,
         reason="",
     )
     epoch = await store.next_epoch()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -34,6 +35,9 @@ _Snapshot = tuple[int, str, int, bytes, bytes, bytes]
 
 _TEXTS = (0, 1, 2, 3, 7, 11, 12, 13, 15)
 """Where texts are among the columns of ``runs``."""
+
+_SCHEMA = 7
+"""Where the bytes of a wait are among its columns."""
 
 _decode_owner = msgspec.json.Decoder(Owner).decode
 _decode_fingerprints = msgspec.json.Decoder(tuple[str, ...]).decode
@@ -118,6 +122,29 @@ def wait(columns: Sequence[Any]) -> Wait:
     found = Wait(*msgspec.convert(columns, _Wait))
     msgspec.json.decode(found.schema, type=msgspec.Raw)
     return found
+
+
+def waits(connection: sqlite3.Connection, query: str, parameters: tuple[Any, ...]) -> list[Wait]:
+    """Execute a query, by name, for rows of ``wait``, and leave out those that can't be read; `perdure doctor` names their runs.
+
+    Raises:
+        sqlite3.Error: the query can't be executed.
+    """
+    text_factory = connection.text_factory
+    connection.text_factory = bytes
+    try:
+        found = connection.execute(QUERIES[query], parameters).fetchall()
+    finally:
+        connection.text_factory = text_factory
+    whole = []
+    for columns in found:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            texts = [
+                part.decode() if type(part) is bytes and place != _SCHEMA else part
+                for place, part in enumerate(columns)
+            ]
+            whole.append(wait(texts))
+    return whole
 
 
 def entry(columns: Sequence[Any]) -> Entry:

@@ -425,7 +425,7 @@ class SQLiteStore:
         start = (after.opened_at, after.run_id, after.task) if after is not None else _BEFORE_ALL
         parameters = (assignee, kind, *start, limit)
         if run_id is None:
-            return await self._fetch("read_waits", parameters, rows.wait)
+            return await self._read(lambda raw: rows.waits(raw, "read_waits", parameters))
         if task is not None:
             found = await self._fetch("read_wait", (*parameters, run_id, task), rows.wait)
         else:

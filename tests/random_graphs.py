@@ -304,6 +304,7 @@ class Building:
         self.seed = seed
         self.pauses = pauses
         self.tick_s = tick_s
+        self.pace: Callable[[str], float] | None = None
 
     def name(self, kind: str) -> str:
         self.count += 1
@@ -311,6 +312,9 @@ class Building:
 
     async def pause(self, ctx: StepContext[Any, Any, Any]) -> None:
         """Wait for a number of turns of the loop, or of ticks, that depends on the task alone; many wait equally long."""
+        if self.pace is not None:
+            await asyncio.sleep(self.pace(ctx.task_id))
+            return
         turns = zlib.crc32(f"{self.seed}/{ctx.task_id}".encode()) % (self.pauses + 1)
         if self.tick_s:
             await asyncio.sleep(turns * self.tick_s)
@@ -460,14 +464,22 @@ class Building:
 
 
 def build(
-    block: Block, *, seed: int = 0, pauses: int = 3, tick_s: float = 0.0, long_s: float = 1.5
+    block: Block,
+    *,
+    seed: int = 0,
+    pauses: int = 3,
+    tick_s: float = 0.0,
+    long_s: float = 1.5,
+    pace: Callable[[str], float] | None = None,
 ) -> Graph[Tally, None, int, int]:
     """Return the graph of a block.
 
     Its steps wait for up to ``pauses`` turns of the loop, or ticks if those have a length; its long sleeps take ``long_s``.
+    If a pace is given, it says for each task, by its id, how many seconds each pause of it takes.
     With every third seed its maps have few arms open at a time.
     """
     building = Building(seed, pauses, tick_s, long_s)
+    building.pace = pace
     first, last = building.block(block)
     building.g.add(
         building.g.edge_from(building.g.start_node).to(first), building.g.edge_from(last).to(building.g.end_node)

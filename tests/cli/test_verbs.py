@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
 
@@ -72,3 +74,17 @@ def test_another_output_or_input_is_given_as_json(perdure, db) -> None:
 @pytest.mark.parametrize("verb", ["resume", "recover", "retry"])
 def test_a_plan_is_refused_where_its_verb_is(perdure, db, verb) -> None:
     assert perdure("plan", "good", verb, "--db", db).code == 5
+
+
+def test_a_plan_leaves_the_file_as_it_is_and_brings_no_schema_up_to_date(perdure, db) -> None:
+    connection = sqlite3.connect(db)
+    connection.execute(
+        "PRAGMA user_version = 1"
+    )  # as though an earlier version had made it: whoever writes would migrate it
+    connection.close()
+    for app in ((), ("--app", "orders:graph")):
+        assert perdure("plan", "bad", "retry", *app, "--db", db).code == 0
+        assert perdure("plan", "good", "fork", "--at", 5, *app, "--db", db).code == 0
+    connection = sqlite3.connect(db)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    connection.close()

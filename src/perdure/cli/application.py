@@ -15,9 +15,10 @@ from perdure.engine.engine import Engine
 from perdure.errors import PerdureError
 from perdure.graph.graph import Graph
 from perdure.graph.registry import Registry
+from perdure.store.sqlite.store import SQLiteStore
 
 
-def engine_of(app: str, db: Path, **options: Any) -> Engine:
+def engine_of(app: str, db: Path, *, only_reads: bool = False, **options: Any) -> Engine:
     """Return the engine for a graph, for several or a registry of them, or that an application makes.
 
     Args:
@@ -25,6 +26,7 @@ def engine_of(app: str, db: Path, **options: Any) -> Engine:
             registry, or a function that returns one of these or an engine; a function that takes an argument is given the
             path of the database.
         db: the database, for graphs.
+        only_reads: whether it is opened for reading, for graphs; an engine that an application makes is its own affair.
         options: more of ``Engine.open``, for graphs.
 
     Raises:
@@ -34,7 +36,8 @@ def engine_of(app: str, db: Path, **options: Any) -> Engine:
     if isinstance(found, Graph):
         found = [found]
     if isinstance(found, Registry) or _are_graphs(found):
-        return Engine.open(db, graphs=found, **{"recover": False, "encryption": encryption_given(), **options})
+        store = SQLiteStore(db, read_only=only_reads)
+        return Engine.open(store, graphs=found, **{"recover": False, "encryption": encryption_given(), **options})
     if isinstance(found, Engine):
         return found
     raise _refusal(

@@ -57,8 +57,17 @@ async def _driven(engine: Engine, begin: Callable[[Engine], Awaitable[RunHandle[
         return handle.run_id, await handle.result()
 
 
-def with_engine(db: Path, app: str | None, do: Callable[[Engine], Awaitable[T]], **options: Any) -> T:
+def with_engine(
+    db: Path, app: str | None, do: Callable[[Engine], Awaitable[T]], *, only_reads: bool = False, **options: Any
+) -> T:
     """Do something with an engine that knows the graphs of an application, or none, and recovers nothing by itself.
+
+    Args:
+        db: the database.
+        app: the application, or None.
+        do: what is to be done.
+        only_reads: whether nothing is written: then whoever may read the file will do, and its schema stays as it is.
+        options: more of ``Engine.open``.
 
     Raises:
         NoDatabase: there is no database.
@@ -68,11 +77,13 @@ def with_engine(db: Path, app: str | None, do: Callable[[Engine], Awaitable[T]],
     if app is not None:
         from perdure.cli.application import engine_of  # noqa: PLC0415
 
-        engine = engine_of(app, db, **options)
+        engine = engine_of(app, db, only_reads=only_reads, **options)
     else:
         from perdure.engine.engine import Engine  # noqa: PLC0415
+        from perdure.store.sqlite.store import SQLiteStore  # noqa: PLC0415
 
-        engine = Engine.open(db, recover=False, encryption=encryption_given(), **options)
+        store = SQLiteStore(db, read_only=only_reads)
+        engine = Engine.open(store, recover=False, encryption=encryption_given(), **options)
 
     async def doing() -> T:
         async with engine:

@@ -33,7 +33,9 @@ SHOWN = 20
 def command(
     run: str, verb: PlannedVerb, at: str | None, outputs: tuple[str, ...], app: str | None, db: Path, as_json: bool
 ) -> None:
-    """Print what would run again if RUN were subject to VERB: resume, recover, retry or fork. Nothing is written.
+    """Print what would run again if RUN were subject to VERB: resume, recover, retry or fork.
+
+    Nothing is written: whoever may read the file may ask.
 
     Refused where the verb would be: a run that has completed can't be retried.
 
@@ -51,7 +53,7 @@ def command(
         place = await place_of(engine, run, at) if at is not None else None
         return await engine.plan(run, verb, at=place, outputs=await placed_outputs(engine, run, values))
 
-    planned = with_engine(db, app, plan)
+    planned = with_engine(db, app, plan, only_reads=True, drive=False)
     if as_json:
         print_json(msgspec.to_builtins(planned))
         return

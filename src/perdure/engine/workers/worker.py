@@ -39,7 +39,7 @@ from perdure.engine.workers.orphans import Orphans, recover_stalled
 from perdure.engine.workers.publish import OnEvent, Publisher
 from perdure.engine.workers.resuming import rebuilt
 from perdure.engine.workers.watch import Watch
-from perdure.errors import CodecError, Fenced, PerdureError, StoreCorrupt, StoreError
+from perdure.errors import CodecError, Fenced, PerdureError, StoreCorrupt, StoreError, StoreReadOnly
 from perdure.events import SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
@@ -129,7 +129,11 @@ class Worker:
 
     async def open(self) -> None:
         """Begin to work."""
-        self.epoch = await self.store.next_epoch()
+        try:
+            self.epoch = await self.store.next_epoch()
+        except StoreReadOnly:
+            if self.drives:
+                raise  # who only looks at runs writes nothing under an epoch
         self.is_open = True
         self.leases.begin()
         if self.recovers:

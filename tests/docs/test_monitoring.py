@@ -184,7 +184,7 @@ def test_every_attribute_is_documented_and_every_documented_one_exists() -> None
         "perdure.engine",
         "perdure.telemetry",
         "perdure.telemetry.add_trace",
-        "perdure.engine.calling.logging.add_attempt",
+        "perdure.add_attempt",
     }
     assert written == documented
 

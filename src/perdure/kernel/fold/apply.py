@@ -135,7 +135,7 @@ def _run_retried(run: Run, event: ev.RunRetried) -> None:
         run.max_steps = event.max_steps
     run.deadline = None
     run.crashes = 0
-    run.failures.clear()
+    run.failures = ()
     for task in run.tasks.values():
         task.failures = task.crashes = 0
         task.is_suspect = task.is_uncertain = False
@@ -208,7 +208,7 @@ def _node_failed(run: Run, event: ev.NodeFailed) -> None:
     elif event.outcome in ("fail", "wait"):
         enter_phase(run, task, Phase.FAILED)
         if event.outcome == "wait":
-            run.failures.append((event.error, task.id))
+            run.failures += ((event.error, task.id),)
     else:
         node = run.plan.nodes[task.node.catch[1]]
         joined = open_join(run, node, task.scope)
@@ -257,17 +257,17 @@ def _answered(run: Run, event: ev.Answered | ev.SignalReceived) -> None:
 
 
 def _signal_kept(run: Run, event: ev.SignalKept) -> None:
-    run.signals.append(KeptSignal(event.entry, event.name, bytes(event.data), event.by))
+    run.signals += (KeptSignal(event.entry, event.name, bytes(event.data), event.by),)
 
 
 def _signal_received(run: Run, event: ev.SignalReceived) -> None:
-    run.signals = [kept for kept in run.signals if kept.entry != event.entry]
+    run.signals = tuple(kept for kept in run.signals if kept.entry != event.entry)
     _answered(run, event)
 
 
 def _answer_refused(run: Run, event: ev.AnswerRefused) -> None:
     """The task waits on; a signal that doesn't fit is dropped."""
-    run.signals = [kept for kept in run.signals if kept.entry != event.entry]
+    run.signals = tuple(kept for kept in run.signals if kept.entry != event.entry)
 
 
 def _timer_fired(run: Run, event: ev.TimerFired) -> None:
@@ -294,7 +294,7 @@ def _overridden(run: Run, event: ev.Overridden) -> None:
         walk.follow(Leaf(placed.node), Ref(placed.value, "", 0), instances[placed.instance], placed.index, ())
     for task_id in event.dropped:
         remove(run, run.tasks[task_id])
-    run.failures = [failure for failure in run.failures if failure[1] not in event.dropped]
+    run.failures = tuple(failure for failure in run.failures if failure[1] not in event.dropped)
     if event.output is not None:
         run.ends.append((Ref(event.output.value, "", 0), ""))
 

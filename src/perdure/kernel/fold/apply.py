@@ -17,7 +17,7 @@ from typing import Any
 from perdure import events as ev
 from perdure.errors import GraphRuntimeError
 from perdure.graph.flow import Leaf
-from perdure.graph.plan import NodeKind
+from perdure.graph.plan import TASKS, NodeKind
 from perdure.ids import START_TASK, identify
 from perdure.kernel.fold.placing import Walk, arrive, end_feed, limit_arms, open_arms, set_total, take
 from perdure.kernel.fold.revival import (
@@ -45,7 +45,7 @@ from perdure.kernel.fold.run import (
     shown_path,
 )
 from perdure.kernel.fold.status import MAY_FOLLOW, OVER, Status
-from perdure.kernel.fold.tokens import enter_phase, open_join, release, remove, remove_join
+from perdure.kernel.fold.tokens import enter_phase, open_join, place, release, remove, remove_join
 from perdure.kernel.state.committed import Committed
 
 PASSING = frozenset({NodeKind.START, NodeKind.WAIT, NodeKind.ROUTER})
@@ -182,12 +182,11 @@ def _node_completed(run: Run, event: ev.NodeCompleted) -> None:
         flow = node.flow
         value: Source = task.value if node.kind in PASSING else Ref(event.output, node.id, run.seq)
         depth = task.depth + 1
-        if (
-            type(flow) is Leaf
-            and (target := run.plan.nodes[flow.target]).kind is NodeKind.JOIN
-            and target.order == "arrival"
-        ):
-            # The most frequent way on, from an arm of a map into a join, spelled out.
+        # The most frequent ways on, from a step to another one and from an arm of a map into a join, are spelled out.
+        if type(flow) is Leaf and (target := run.plan.nodes[flow.target]).kind in TASKS:
+            task_id = identify(task.id, flow.target, str(flow.ordinal))
+            place(run, Task(task_id, target, scope, task.index, value, depth))
+        elif type(flow) is Leaf and target.kind is NodeKind.JOIN and target.order == "arrival":
             path = (*(index for _, index in scope.trail), task.index)
             joining = scope.scope[target.parent]
             joining.arriving += 1

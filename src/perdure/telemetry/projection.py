@@ -156,7 +156,7 @@ class Projection:
         run.stirred.clear()
         run.freed.clear()
         run.alarms.clear()
-        run.failures.clear()
+        run.failures = ()
         run.ends.clear()
         self._arrivals.settle()
 

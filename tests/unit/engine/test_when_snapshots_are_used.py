@@ -202,7 +202,7 @@ def test_every_part_of_a_run_is_held_or_follows_from_what_is_held() -> None:
         "stirred",
     }  # fmt: skip
     never = {"successor"}  # no snapshot is taken of a run that is about to go on as a new one
-    assert set(vars(Run(Blocked().graph.plan, "it", None))) == of_run | follows | never
+    assert set(Run.__slots__) == of_run | follows | never
 
 
 def test_all_snapshots_of_a_run_together_are_no_longer_than_its_log() -> None:

@@ -98,7 +98,7 @@ class Executor:
         self._runners = runners if runners is not None else Runners(clock.monotonic)
         self._is_in_use = False
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._stopping: set[tuple[str, int]] = set()
+        self._stopping: dict[tuple[str, int], None] = {}
         self._streams: dict[str, Stream] = {}
         self._closed = False
         self.broken: StoreError | CodecError | None = None
@@ -114,7 +114,7 @@ class Executor:
 
     def stop(self, attempts: list[tuple[str, int]]) -> None:
         """Stop the bodies of attempts; what they still report is dropped."""
-        self._stopping.update(attempts)
+        self._stopping.update(dict.fromkeys(attempts))
         for task_id, _ in attempts:
             runner = self._running.get(task_id)
             if runner is not None:
@@ -153,7 +153,7 @@ class Executor:
         if self._closed:
             return False
         if self._stopping and (task.id, task.attempt) in self._stopping:
-            self._stopping.discard((task.id, task.attempt))
+            del self._stopping[task.id, task.attempt]
             return False
         if task.node.limits:
             if not self._bodies.has_room(task):
@@ -215,7 +215,7 @@ class Executor:
             if self._observed is not None:
                 self._observed.leave(entered)
         if self._stopping:
-            self._stopping.discard((task.id, attempt))
+            self._stopping.pop((task.id, attempt), None)
         if result is not None:
             self.report(result)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -63,7 +63,7 @@ _WAIT_EVENTS = frozenset(
 )
 
 
-def waits_touched(events: Sequence[AnyEvent], known: Set[str]) -> list[str]:
+def waits_touched(events: Sequence[AnyEvent], known: Collection[str]) -> list[str]:
     """Return the tasks whose waits may have begun, changed or ended with these events."""
     touched: dict[str, None] = {}
     for event in events:

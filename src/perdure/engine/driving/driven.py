@@ -18,15 +18,15 @@ class Driven:
 
     Attributes:
         lease: under which it is driven; what is done about the run's next one is none of its business.
-        over: done when it has stopped.
+        is_over: whether it has stopped.
         error: why it had to stop, if that is neither the end of the run nor its being handed back.
     """
 
     def __init__(self, driver: Driver, epoch: int) -> None:
         self.driver = driver
         self.lease = Lease(driver.run.run_id, epoch, 0)
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting: list[asyncio.Future[None]] = []
+        self.is_over = False
+        self._waiting: tuple[asyncio.Future[None], ...] = ()
         self.task: asyncio.Task[None] | None = None
         self.error: BaseException | None = None
         self._has_begun = False
@@ -48,26 +48,27 @@ class Driven:
         if self._has_begun and self.task is not None:
             self.task.cancel()
 
-    async def settled(self) -> None:
-        """Wait until the driver has stopped."""
-        if not self.over.done():
-            # One for each who waits, and may be cancelled; to shield the one of all from that costs three callbacks.
-            waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiting)
-            await waiting
+    def settled(self) -> asyncio.Future[None]:
+        """Return what is done when the driver has stopped: one for each who waits, and may be cancelled."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.is_over:
+            waiting.set_result(None)
+        else:
+            self._waiting += (waiting,)
+        return waiting
 
     def end(self) -> None:
         """Tell those who wait that the driver has stopped."""
-        self.over.set_result(None)
+        self.is_over = True
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
-        self._waiting.clear()
+        self._waiting = ()
 
     @property
     def is_complete(self) -> bool:
         """Whether the run has reached its end here."""
-        return self.over.done() and self.driver.run.status is Status.COMPLETED
+        return self.is_over and self.driver.run.status is Status.COMPLETED
 
     def raise_error(self) -> None:
         """Raise what made the run fail in this process, or the driver stop.

@@ -52,7 +52,7 @@ REST_S = 1.0
 """A run that waits for longer is let go of, and rebuilt when it is woken."""
 
 
-class Durable(msgspec.Struct):
+class Durable(msgspec.Struct, gc=False):
     """What a run has that is kept in a store."""
 
     store: Store
@@ -70,7 +70,7 @@ def noted(exception: BaseException | None, notes: Sequence[str]) -> BaseExceptio
 
 def first_waits(run: Run, events: Sequence[AnyEvent], now: int) -> tuple[Wait, ...]:
     """Return the waits that are open after the first commit of a run."""
-    tasks = [run.tasks.get(task) for task in waits_touched(events, frozenset())]
+    tasks = [run.tasks.get(task) for task in waits_touched(events, ())]
     return tuple(wait_of(run, task, now) for task in tasks if task is not None and task.phase is Phase.WAITING)
 
 
@@ -118,19 +118,21 @@ class Driver:
         self._snapshots = Snapshots(durable.store, durable.journal, durable.values) if durable is not None else None
         self._code = UserCode(graph, flows, values, run.run_id, deps)
         self._wake: asyncio.Future[None] | None = None
+        wake = self._wake_up
         self._moments = moments if moments is not None else Moments(clock)
-        self._alarm = Alarm(clock, self._moments, self._wake_up)
+        self._alarm = Alarm(clock, self._moments, wake)
         self.has_handed_back = False
         self._stopping = False
         self._draining = False
         self._has_mail = False
-        self._deliveries: list[Delivery] = []
-        self._requests: list[Request] = []
-        self._taken_up: set[int] = set()
-        self._open_waits: set[str] = set()
+        # Of many runs at once most never have any of these, and what is made for each is what garbage collections take.
+        self._deliveries: Sequence[Delivery] = ()
+        self._requests: Sequence[Request] = ()
+        self._taken_up: frozenset[int] = frozenset()
+        self._open_waits: dict[str, None] = {}
         self.steps = steps
         if steps is not None:
-            steps.begin(self._wake_up)
+            steps.begin(wake)
         self._executor = Executor(
             run,
             graph,
@@ -139,7 +141,7 @@ class Driver:
             deps,
             clock=clock,
             pools=pools or {},
-            wake=self._wake_up,
+            wake=wake,
             fetch=self._fetch,
             observed=observed if observed.surrounds else None,
             runners=runners,
@@ -271,7 +273,7 @@ class Driver:
     async def _refold(self) -> None:
         if self._durable is not None:
             await refold_joins(self.run, self._code, self._durable.store, self._durable.values.blobs)
-            self._open_waits = {task.id for task in self.run.tasks.values() if task.phase is Phase.WAITING}
+            self._open_waits = {task.id: None for task in self.run.tasks.values() if task.phase is Phase.WAITING}
         else:
             for joined in self.run.joins.values():
                 self._code.refold(joined)
@@ -281,18 +283,20 @@ class Driver:
         if not has_mail or self._durable is None:
             return
         self._has_mail = False
-        self._deliveries, self._requests = [], []
+        deliveries: list[Delivery] = []
+        requests: list[Request] = []
         entries = await self._durable.store.inbox(self.run.run_id)
         # What has been taken up is still there while the commit that takes it out is on its way.
-        self._taken_up.intersection_update([entry.number for entry in entries])
+        self._taken_up = self._taken_up.intersection([entry.number for entry in entries])
         for entry in entries:
             if entry.number in self._taken_up:
                 continue
             if entry.kind in ("pause", "cancel"):
-                self._requests.append(request_in(entry, self.run.run_id, self._durable.store.location))
+                requests.append(request_in(entry, self.run.run_id, self._durable.store.location))
             else:
                 task = entry.key if entry.kind == "answer" else ""
-                self._deliveries.append(Delivery(entry.number, task, entry.key, entry.value, entry.by))
+                deliveries.append(Delivery(entry.number, task, entry.key, entry.value, entry.by))
+        self._deliveries, self._requests = deliveries, requests
 
     def _collected(self) -> list[Result]:
         """Take what has been reported since the last decision."""
@@ -356,9 +360,10 @@ class Driver:
                     results[results.index(known)] = again
                     self._exceptions[known.task] = error
             else:
-                self._deliveries = []
-                self._taken_up.update(decision.consumed)
-                self._requests = [request for request in self._requests if request.entry not in self._taken_up]
+                self._deliveries = ()
+                if decision.consumed:
+                    self._taken_up = self._taken_up.union(decision.consumed)
+                    self._requests = [request for request in self._requests if request.entry not in self._taken_up]
                 return decision
 
     async def _rebuild(self) -> None:
@@ -430,10 +435,10 @@ class Driver:
         for task_id in waits_touched(events, self._open_waits):
             task = self.run.tasks.get(task_id)
             if task is not None and task.phase is Phase.WAITING:
-                self._open_waits.add(task_id)
+                self._open_waits[task_id] = None
                 opened.append(task_id)
             elif task_id in self._open_waits:
-                self._open_waits.remove(task_id)
+                del self._open_waits[task_id]
                 closed.append(task_id)
         return opened, closed
 

@@ -8,7 +8,6 @@ flush that returns means that all of it is there.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -84,7 +83,7 @@ class Journal:
         self._clock = clock
         self._blobs = blobs
         self._durability = durability
-        self._backlog: deque[Append] = deque()
+        self._backlog: list[Append] = []
         self._backlog_events = 0
         self._writing: asyncio.Task[None] | None = None
         self._failed: StoreError | None = None
@@ -180,8 +179,7 @@ class Journal:
     async def _write_backlog(self) -> None:
         """Write what waits, as few commits."""
         while self._backlog and self._failed is None:
-            waiting = list(self._backlog)
-            self._backlog.clear()
+            waiting, self._backlog = self._backlog, []
             self._backlog_events = 0
             began = self._clock.monotonic()
             blobs: dict[str, bytes] = {}

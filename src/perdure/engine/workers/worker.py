@@ -492,7 +492,7 @@ class Worker:
         while (earlier := self.driven.get(run_id)) is not None:
             if earlier.driver.run.status is Status.RUNNING and not earlier.driver.has_handed_back:
                 self._lose(run_id)
-            await asyncio.wait([earlier.over])
+            await earlier.settled()
 
     # --- what happens elsewhere ---
 

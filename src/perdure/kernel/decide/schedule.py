@@ -111,7 +111,7 @@ def _enqueue(run: Run, task: Task) -> None:
     del run.ready[task.id]
     keys = tuple(key for key, _ in limit_keys(task))
     heappush(run.queues.setdefault(keys, []), (task.path, task.id, task))
-    run.freed.update(keys)
+    run.freed.update(dict.fromkeys(keys))
 
 
 def _start_queued(deciding: Deciding) -> bool:
@@ -120,7 +120,7 @@ def _start_queued(deciding: Deciding) -> bool:
     if not run.freed and not (run.crashes > 1 and run.queues):
         return False
     has_more = False
-    candidates = [keys for keys in run.queues if run.crashes > 1 or not run.freed.isdisjoint(keys)]
+    candidates = [keys for keys in run.queues if run.crashes > 1 or not run.freed.keys().isdisjoint(keys)]
     run.freed.clear()
     while deciding.failure is None:
         best: tuple[str, ...] | None = None

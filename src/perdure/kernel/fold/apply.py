@@ -17,7 +17,7 @@ from typing import Any
 from perdure import events as ev
 from perdure.errors import GraphRuntimeError
 from perdure.graph.flow import Leaf
-from perdure.graph.plan import NodeKind
+from perdure.graph.plan import TASKS, NodeKind
 from perdure.ids import START_TASK, identify
 from perdure.kernel.fold.placing import Walk, arrive, end_feed, limit_arms, open_arms, set_total, take
 from perdure.kernel.fold.revival import (
@@ -45,7 +45,7 @@ from perdure.kernel.fold.run import (
     shown_path,
 )
 from perdure.kernel.fold.status import MAY_FOLLOW, OVER, Status
-from perdure.kernel.fold.tokens import enter_phase, open_join, release, remove, remove_join
+from perdure.kernel.fold.tokens import enter_phase, open_join, place, release, remove, remove_join
 from perdure.kernel.state.committed import Committed
 
 PASSING = frozenset({NodeKind.START, NodeKind.WAIT, NodeKind.ROUTER})
@@ -135,7 +135,7 @@ def _run_retried(run: Run, event: ev.RunRetried) -> None:
         run.max_steps = event.max_steps
     run.deadline = None
     run.crashes = 0
-    run.failures.clear()
+    run.failures = ()
     for task in run.tasks.values():
         task.failures = task.crashes = 0
         task.is_suspect = task.is_uncertain = False
@@ -182,12 +182,11 @@ def _node_completed(run: Run, event: ev.NodeCompleted) -> None:
         flow = node.flow
         value: Source = task.value if node.kind in PASSING else Ref(event.output, node.id, run.seq)
         depth = task.depth + 1
-        if (
-            type(flow) is Leaf
-            and (target := run.plan.nodes[flow.target]).kind is NodeKind.JOIN
-            and target.order == "arrival"
-        ):
-            # The most frequent way on, from an arm of a map into a join, spelled out.
+        # The most frequent ways on, from a step to another one and from an arm of a map into a join, are spelled out.
+        if type(flow) is Leaf and (target := run.plan.nodes[flow.target]).kind in TASKS:
+            task_id = identify(task.id, flow.target, str(flow.ordinal))
+            place(run, Task(task_id, target, scope, task.index, value, depth))
+        elif type(flow) is Leaf and target.kind is NodeKind.JOIN and target.order == "arrival":
             path = (*(index for _, index in scope.trail), task.index)
             joining = scope.scope[target.parent]
             joining.arriving += 1
@@ -208,7 +207,7 @@ def _node_failed(run: Run, event: ev.NodeFailed) -> None:
     elif event.outcome in ("fail", "wait"):
         enter_phase(run, task, Phase.FAILED)
         if event.outcome == "wait":
-            run.failures.append((event.error, task.id))
+            run.failures += ((event.error, task.id),)
     else:
         node = run.plan.nodes[task.node.catch[1]]
         joined = open_join(run, node, task.scope)
@@ -257,17 +256,17 @@ def _answered(run: Run, event: ev.Answered | ev.SignalReceived) -> None:
 
 
 def _signal_kept(run: Run, event: ev.SignalKept) -> None:
-    run.signals.append(KeptSignal(event.entry, event.name, bytes(event.data), event.by))
+    run.signals += (KeptSignal(event.entry, event.name, bytes(event.data), event.by),)
 
 
 def _signal_received(run: Run, event: ev.SignalReceived) -> None:
-    run.signals = [kept for kept in run.signals if kept.entry != event.entry]
+    run.signals = tuple(kept for kept in run.signals if kept.entry != event.entry)
     _answered(run, event)
 
 
 def _answer_refused(run: Run, event: ev.AnswerRefused) -> None:
     """The task waits on; a signal that doesn't fit is dropped."""
-    run.signals = [kept for kept in run.signals if kept.entry != event.entry]
+    run.signals = tuple(kept for kept in run.signals if kept.entry != event.entry)
 
 
 def _timer_fired(run: Run, event: ev.TimerFired) -> None:
@@ -294,7 +293,7 @@ def _overridden(run: Run, event: ev.Overridden) -> None:
         walk.follow(Leaf(placed.node), Ref(placed.value, "", 0), instances[placed.instance], placed.index, ())
     for task_id in event.dropped:
         remove(run, run.tasks[task_id])
-    run.failures = [failure for failure in run.failures if failure[1] not in event.dropped]
+    run.failures = tuple(failure for failure in run.failures if failure[1] not in event.dropped)
     if event.output is not None:
         run.ends.append((Ref(event.output.value, "", 0), ""))
 

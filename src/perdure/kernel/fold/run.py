@@ -268,7 +268,7 @@ class Instance(msgspec.Struct, eq=False):
     counts: dict[str, int] = msgspec.field(default_factory=dict)
     """For each join whose parent fork is this one: the live tokens that could still reach it."""
     joins: dict[str, OpenJoin] = msgspec.field(default_factory=dict)
-    absorbing: set[str] = msgspec.field(default_factory=set)
+    absorbing: dict[str, None] = msgspec.field(default_factory=dict)
     """Joins that had enough before all had come, and take no more."""
     arriving: int = 0
     """The values that have reached joins of this one and are yet to be folded, in the same commit."""
@@ -365,6 +365,41 @@ class Run:
         stirred: maps that may have arms to open: items came in, or arms were settled.
     """
 
+    __slots__ = (
+        "alarms",
+        "arrivals",
+        "crashes",
+        "deadline",
+        "durability",
+        "ends",
+        "failures",
+        "freed",
+        "fresh",
+        "joins",
+        "loose_ends",
+        "lost",
+        "maps",
+        "max_steps",
+        "placed",
+        "plan",
+        "queues",
+        "reading",
+        "ready",
+        "root",
+        "run_id",
+        "running",
+        "segment",
+        "seq",
+        "settled",
+        "signals",
+        "state",
+        "states",
+        "status",
+        "stirred",
+        "successor",
+        "tasks",
+    )
+
     def __init__(self, plan: Plan, run_id: str, reading: Reading) -> None:
         self.plan = plan
         self.run_id = run_id
@@ -379,20 +414,20 @@ class Run:
         self.state: Committed = Committed()
         self.states: dict[str, Committed] = {}
         self.running: dict[str, int] = {}
-        self.signals: list[KeptSignal] = []
+        self.signals: tuple[KeptSignal, ...] = ()
         self.alarms: list[tuple[int, str]] = []
         self.deadline: int | None = None
         self.crashes = 0
         self.segment: SegmentStarted | None = None
-        self.freed: set[str] = set()
+        self.freed: dict[str, None] = {}
         self.queues: dict[tuple[str, ...], list[tuple[tuple[int, ...], str, Task]]] = {}
         self.placed = 0
         self.max_steps: int = plan.max_steps
         self.durability: Durability = "sync"
         self.ends: list[tuple[Source, str]] = []
-        self.loose_ends: list[str] = []
+        self.loose_ends: tuple[str, ...] = ()
         self.lost: int = 0
-        self.failures: list[tuple[ErrorInfo, str]] = []
+        self.failures: tuple[tuple[ErrorInfo, str], ...] = ()
         self.successor: RunContinued | None = None
         self.joins: dict[tuple[str, str], OpenJoin] = {}
         # What one event leaves for the next ones of the same commit to take up.
@@ -421,7 +456,7 @@ class Run:
         """Note that an arm has ended and led nowhere."""
         self.lost += 1
         if len(self.loose_ends) < SHOWN_ENDS:
-            self.loose_ends.append(where)
+            self.loose_ends += (where,)
 
     def state_of(self, scope: Instance, node: NodePlan) -> Committed:
         """Return the state that a node in a scope works on."""

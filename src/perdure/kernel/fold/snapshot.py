@@ -124,8 +124,8 @@ class _Dump:
             maps=[*run.maps],
             joins=[self._join(joined) for joined in run.joins.values()],
             ends=[(self._source(value), source) for value, source in run.ends],
-            loose_ends=run.loose_ends,
-            failures=run.failures,
+            loose_ends=list(run.loose_ends),
+            failures=list(run.failures),
             lost=run.lost,
             chunks=self._chunks,
             sources=self._sources,
@@ -269,8 +269,8 @@ class _Load:
         run.crashes, run.segment = saved.crashes, saved.segment
         run.placed = saved.placed
         run.state, run.states = state, states
-        run.signals = [KeptSignal(entry, name, bytes(data), by) for entry, name, data, by in saved.signals]
-        run.loose_ends, run.failures, run.lost = [*saved.loose_ends], [*saved.failures], saved.lost
+        run.signals = tuple(KeptSignal(entry, name, bytes(data), by) for entry, name, data, by in saved.signals)
+        run.loose_ends, run.failures, run.lost = (*saved.loose_ends,), (*saved.failures,), saved.lost
         run.ends = [(self._sources[value], source) for value, source in saved.ends]
         self._load_instances(saved.instances)
         run.maps = {id_: self._instances[id_] for id_ in saved.maps}
@@ -297,7 +297,7 @@ class _Load:
             instance.scope = {known[id_].fork.id: known[id_] for id_ in saved.scope}
             instance.size = saved.size
             instance.inner = {id_: known[id_] for id_ in saved.inner}
-            instance.absorbing = set(saved.absorbing)
+            instance.absorbing = dict.fromkeys(saved.absorbing)
             instance.windows = tuple((known[id_], arm) for id_, arm in saved.windows)
             feed = saved.feed
             if feed is not None:

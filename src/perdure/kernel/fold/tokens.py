@@ -37,7 +37,7 @@ def uncount_token(run: Run, scope: Instance, node: NodePlan, index: int) -> None
             instance.counts[join] = left
         else:
             del instance.counts[join]
-            instance.absorbing.discard(join)
+            instance.absorbing.pop(join, None)
             run.settled.append((instance, join))
     if scope.feed is not None or scope.windows:
         change_arms(run, scope, index, -1)
@@ -108,7 +108,7 @@ def leave_phase(run: Run, task: Task) -> None:
             run.running[key] -= 1
             if not run.running[key]:
                 del run.running[key]
-            run.freed.add(key)
+            run.freed[key] = None
     elif task.phase in SETTLED:
         change_arms(run, task.scope, task.index, 1)
 
@@ -134,7 +134,7 @@ def remove_join(run: Run, joined: OpenJoin) -> None:
     del instance.joins[joined.node.id]
     del run.joins[joined.node.id, instance.id]
     if instance.counts.get(joined.node.id):
-        instance.absorbing.add(joined.node.id)
+        instance.absorbing[joined.node.id] = None
     uncount_token(run, instance, joined.node, AFTER)
     release(run, instance)
 

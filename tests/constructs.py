@@ -7,14 +7,27 @@ is who answers the questions of such a graph and sends it the signals that it wa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import combinations
 from random import Random
 from typing import Any
 
-from perdure import Failure, GraphBuilder, Retry, RunHandle, StepContext, reduce_list_append
+from perdure import (
+    AnswerRefused,
+    Failure,
+    Graph,
+    GraphBuilder,
+    Retry,
+    RunHandle,
+    StepContext,
+    reduce_list_append,
+)
+from perdure.engine.calling.waiting import Waiting
+from perdure.graph.nodes.wait import Wait
+from perdure.graph.plan import WaitKind
 from random_graphs import (
     Block,
     Building,
@@ -424,13 +437,34 @@ def some_construct(rng: Random, inner: Inner, *, races: bool = True) -> Block:
     return Gathered(rng.randrange(1, 4), inner())
 
 
-async def answering(handle: RunHandle[Any], sleep: Callable[[float], Awaitable[None]]) -> Any:
-    """Give a run all that it waits for, and return its result."""
+def signals(graph: Graph[Any, Any, Any, Any]) -> list[str]:
+    """Return the names of the signals that a graph waits for, those of graphs inside of it too."""
+    return [node.name for node in graph.nodes.values() if isinstance(node, Wait) and node.kind is WaitKind.SIGNAL]
+
+
+async def answering(
+    handle: RunHandle[Any],
+    sleep: Callable[[float], Awaitable[None]],
+    *,
+    answer: Callable[[Waiting], Any] = lambda wait: GIVEN,
+    early: Iterable[str] = (),
+) -> Any:
+    """Give a run all that it waits for, and some signals whether it waits for them or not; return its result."""
+    for name in early:
+        with suppress(AnswerRefused):  # the run is over
+            await handle.signal(name, GIVEN)
     while waiting := await handle.until_waiting():
         for wait in waiting:
-            if wait.kind == "human":
-                await handle.respond(wait.task_id, GIVEN, by="somebody")
-            elif wait.kind == "signal":
-                await handle.signal(wait.name, GIVEN)
+            await _give(handle, wait, answer(wait))
         await sleep(0.05)
     return await handle.result()
+
+
+async def _give(handle: RunHandle[Any], wait: Waiting, value: Any) -> None:
+    try:
+        if wait.kind == "human":
+            await handle.respond(wait.task_id, value, by="somebody")
+        elif wait.kind == "signal":
+            await handle.signal(wait.name, value)
+    except AnswerRefused:  # what was given just before has let the run go past this wait, or to its end
+        assert wait.task_id not in {still.task_id for still in await handle.waiting()}, wait

@@ -153,9 +153,11 @@ def test_two_thousand_kills_at_every_commit_and_at_random_times(zygote: Zygote, 
             kills.drama(name, [{"kill": (rng.randrange(1, 6), "after")}, {"after_s": rng.uniform(0.001, 0.05)}])
     at_commits = kills.cases
     seed = 0
-    while kills.cases < 2400:
+    while kills.cases < 2050:
         kills.rich(seed, Random(f"kills {seed}"))
         seed += 1
+        if seed % 25 == 0:
+            print(f"{kills.cases:,} kills so far, {seed} random graphs", flush=True)
     print(
         f"\n{kills.cases:,} kills ({at_commits:,} in {len(DRAMAS)} dramas, the rest in {seed:,} random graphs), "
         f"{kills.processes:,} processes, in {time.perf_counter() - began:.0f} s\nseen: {kills.seen}"

@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import crash.programs
+from constructs import answering
 from crash.dramas import DRAMAS, Drama
 from perdure import Engine, MemoryStore, Router, SQLiteStore, Step
 from random_graphs import Tally
@@ -94,7 +95,7 @@ async def run(request: dict[str, Any]) -> dict[str, Any]:
     store = KillingStore(request["path"], request.get("kill"))
     durability = request.get("durability", "sync")
     if program.answer is not None:
-        result, state = await answering(program, graph, store, durability)
+        result, state = await answered(program, graph, store, durability)
     elif program.is_stepped:
         given = {"inputs": program.inputs, "state": state, "store": store, "run_id": "run", "durability": durability}
         async with graph.iter(**given) as stepped:
@@ -111,18 +112,12 @@ async def run(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def answering(program: Any, graph: Any, store: Any, durability: Any) -> Any:
+async def answered(program: Any, graph: Any, store: Any, durability: Any) -> Any:
     """Run a program to its end, giving it all it waits for."""
     async with Engine.open(store, [graph], durability=durability) as engine:
         handle = await engine.start(graph, inputs=program.inputs, state=program.state(), run_id="run")
-        while waiting := await handle.until_waiting():
-            for wait in waiting:
-                if wait.kind == "human":
-                    await handle.respond(wait.task_id, program.answer(wait), by="somebody")
-                elif wait.kind == "signal":
-                    await handle.signal(wait.name, program.answer(wait))
-            await asyncio.sleep(0)
-        return await handle.result(), await handle.state()
+        result = await answering(handle, lambda _: asyncio.sleep(0), answer=program.answer)
+        return result, await handle.state()
 
 
 def child(request: dict[str, Any], answer: int) -> None:

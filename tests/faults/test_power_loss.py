@@ -160,7 +160,7 @@ def test_campaign_nothing_acknowledged_is_lost_with_the_power(folder: Path) -> N
         began = time.perf_counter()
         recording = Recording(folder, settings=settings, durability=durability, loops=loops)
         survey = Survey(recording, folder, seed=100 + number)
-        survey.images(MANNERS + MANNERS[2:], every=1)
+        survey.images(MANNERS + MANNERS[2:], every=6)
         (folder / "traced.db").unlink()
         _show(f"FULL, {durability}, {settings or 'checkpoints as they come'}", recording, survey, began)
         total += survey.met
@@ -190,7 +190,7 @@ def test_campaign_without_an_fsync_for_each_commit_what_is_left_is_a_prefix(fold
         began = time.perf_counter()
         recording = Recording(folder, synchronous="NORMAL", settings=SMALL_LOG, durability=durability, loops=loops)
         survey = Survey(recording, folder, seed=200 + number)
-        survey.images(MANNERS + MANNERS[2:], every=1)
+        survey.images(MANNERS + MANNERS[2:], every=6)
         (folder / "traced.db").unlink()
         _show(f"NORMAL, {durability}", recording, survey, began)
         total += survey.met

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from constructs import answering
+from constructs import answering, signals
 from perdure import Engine, Graph, MemoryStore
 from perdure.engine.driving import recovery, snapshots
 from perdure.engine.owner import disappear
@@ -79,6 +79,7 @@ class Simulation:
         seen: Sometimes | None = None,
         durability: Durability = "sync",
         has_snapshots: bool = False,
+        signals_early: bool = False,
     ) -> None:
         self.store = Deadly()
         self.graph = graph
@@ -90,6 +91,7 @@ class Simulation:
         self._durability: Durability = durability
         self._lives = 0
         self._has_snapshots = has_snapshots
+        self._early = signals(graph) if signals_early else []
 
     def process(self, crash_at: int | None = None) -> tuple[Any, int]:
         """Live one process; return the result and how many callbacks it took."""
@@ -112,7 +114,7 @@ class Simulation:
         )
         async with engine:
             handle = await engine.start(self.graph, inputs=7, state=Tally(), run_id="run")
-            result = await answering(handle, clock.sleep)
+            result = await answering(handle, clock.sleep, early=self._early)
             return result, (await handle.state()), await engine.history("run")
 
     def process_or_die(self, crash_at: int) -> None:

@@ -10,6 +10,7 @@ from itertools import count
 from random import Random
 from typing import Any
 
+import hypothesis
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,7 +92,9 @@ class Case:
 
     def live(self, place: int, *crashes: int) -> tuple[Any, int]:
         """Live through crashes, one process each, and then to the end; check what is left."""
-        simulation = Simulation(self.graph, seen=self.seen, has_snapshots=self.seed % 3 == 0)
+        simulation = Simulation(
+            self.graph, seen=self.seen, has_snapshots=self.seed % 3 == 0, signals_early=self.seed // 2 % 4 > 0
+        )
         for crash in crashes:
             simulation.process_or_die(crash)
         outcome, steps = simulation.process()
@@ -152,24 +155,27 @@ blocks = st.builds(
 
 
 @pytest.mark.campaign
-def test_a_run_survives_a_hundred_thousand_crashes() -> None:
-    """The graphs are Hypothesis's, which looks for a smaller one if one fails."""
+@pytest.mark.parametrize("part", range(1, 5))
+def test_a_run_survives_a_hundred_thousand_crashes(part: int) -> None:
+    """Of which these are a quarter; the graphs are Hypothesis's, which looks for a smaller one if one fails."""
     seen, began = Sometimes(), time.perf_counter()
     counts = {"graphs": 0, "crashes": 0}
 
-    @settings(max_examples=5000, deadline=None, database=None, print_blob=True)
+    @hypothesis.seed(part)
+    @settings(max_examples=2000, deadline=None, database=None, print_blob=True, derandomize=False)
     @given(blocks, st.integers(0, 1000))
     def crash_everywhere(block: Block, seed: int) -> None:
-        if counts["crashes"] < 100_000:
+        if counts["crashes"] < 25_000:
             counts["crashes"] += Case(block, seed, seen).crash_everywhere(limit=120)
             counts["graphs"] += 1
-            if counts["graphs"] % 100 == 0:
+            if counts["graphs"] % 50 == 0:
                 print(f"{counts['crashes']:,} crashes so far", flush=True)
 
     crash_everywhere()
     print(
-        f"\n{counts['crashes']:,} crashes in {counts['graphs']:,} graphs, all resumed, in {time.perf_counter() - began:.0f} s"
+        f"\npart {part}: {counts['crashes']:,} crashes in {counts['graphs']:,} graphs, all resumed, "
+        f"in {time.perf_counter() - began:.0f} s\nseen: {seen}",
+        flush=True,
     )
-    print(f"seen: {seen}")
-    assert counts["crashes"] >= 100_000
-    seen.require([*HAPPENED, *(kind.__name__ for kind in CONSTRUCTS)], 10)
+    assert counts["crashes"] >= 25_000
+    seen.require([*HAPPENED, *(kind.__name__ for kind in CONSTRUCTS)], 3)

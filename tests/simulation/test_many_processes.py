@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from constructs import answering, some_construct
+from constructs import answering, signals, some_construct
 from perdure import Engine, Graph, GraphBuilder, StepContext
 from perdure.events import RunCompleted, SegmentEnded, SegmentStarted
 from perdure.testing.invariants import violations
@@ -29,6 +29,10 @@ def _bury_the_dead() -> Iterator[None]:
     gc.collect()
 
 
+MOST_KILLS = 2
+"""One more, and a task may be given up as the one that kills its process; however often a process is stopped counts for nothing."""
+
+
 def some_block(seed: int, most: int = 25) -> Block:
     """Return a random block of moderate size."""
     rng, races = Random(f"many {seed}"), seed % 3 == 0
@@ -43,9 +47,9 @@ class Runs:
 
     def __init__(self, seed: int, count: int) -> None:
         self.seed, self.block, self.count = seed, some_block(seed), count
+        self.values = possible(self.block, 7)
         self.graph: Graph[Any, Any, Any, Any] = build(self.block, seed=seed, pauses=4, tick_s=0.4)
-        for node in self.graph.plan.nodes.values():
-            node.max_crashes = 1000  # whoever is stopped again and again isn't to be given up here
+        self.early = signals(self.graph) if seed % 2 else []
 
     async def begin(self, engine: Engine) -> list[Any]:
         return [
@@ -57,7 +61,7 @@ class Runs:
         """Answer what is asked, wait for the ends, and look at what is left; return the histories."""
         histories = []
         for handle in handles:
-            assert await answering(handle, town.clock.sleep) in possible(self.block, 7), (self.block, self.seed)
+            assert await answering(handle, town.clock.sleep, early=self.early) in self.values, (self.block, self.seed)
             history = await engine.history(handle.run_id)
             assert violations(history) == [], (self.block, self.seed)
             assert sum(isinstance(recorded.event, RunCompleted) for recorded in history) == 1
@@ -80,11 +84,12 @@ def trouble(seed: int, seen: Sometimes) -> None:
     async def main(engine: Engine) -> None:
         for _ in range(3):
             town.open(errs=rng.choice([0.0, 0.0, 0.05]))
-        handles = await runs.begin(engine)
+        handles, kills = await runs.begin(engine), 0
         for _ in range(rng.randrange(4, 12)):
             await town.clock.sleep(rng.random() * 2)
             process = rng.choice(town.processes)
-            if rng.random() < 0.3 and process.engine is not None:
+            if rng.random() < 0.3 and process.engine is not None and kills < MOST_KILLS:
+                kills += 1
                 seen.note("a process that was killed beside others")
                 town.kill(process)
                 town.open()
@@ -118,7 +123,7 @@ def test_three_hundred_towns_of_frozen_and_killed_processes() -> None:
     for seed in range(1000, 1300):
         trouble(seed, seen)
     print(f"\n300 towns of three processes and four runs; seen: {seen}")
-    seen.require((*ZOMBIES, "a tie at an any-join", "a signal before its wait"), 10)
+    seen.require((*ZOMBIES, "a tie at an any-join"), 10)
 
 
 def sleepy() -> Graph[Any, Any, Any, Any]:
@@ -179,11 +184,12 @@ def jumps(seed: int, seen: Sometimes) -> None:
     async def main(engine: Engine) -> None:
         for _ in range(2):
             town.open()
-        handles = await runs.begin(engine)
+        handles, deaths = await runs.begin(engine), 0
         for _ in range(rng.randrange(1, 6)):
             await town.clock.sleep(0.5 + rng.random() * 2)
             town.jump(rng.choice([-HOUR_S, 0.0, HOUR_S]))
-            if kills and rng.random() < 0.5:
+            if deaths < MOST_KILLS and kills and rng.random() < 0.5:
+                deaths += 1
                 town.kill(rng.choice(town.processes))
                 town.open()
         seen.note("a clock that was set back for good", town.clock.jumped_s < 0)

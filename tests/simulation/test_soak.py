@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -136,6 +137,8 @@ def soaked(hours: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> Day:
     monkeypatch.setattr(watch, "POLL_S", 1.0)
     monkeypatch.setattr(watch, "QUIET_POLL_S", 5.0)
     monkeypatch.setattr(watch, "ORPHANS_EVERY_S", 5.0)
+    # pytest keeps what the coroutines of the dead raise when they are collected, and with it all that their frames hold.
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)
     day = Day(hours, seed)
     day.town.run(day.main)
     assert day.started == day.ended == hours * 120
@@ -152,7 +155,7 @@ def test_a_day_of_everything_leaves_no_run_and_no_memory_behind(monkeypatch: pyt
     day = soaked(24, 2, monkeypatch)
     print(f"\n24 hours, {day.started:,} runs, all ended, in {time.perf_counter() - began:.0f} s; seen: {day.town.seen}")
     print(f"objects after each hour: {day.objects}\nbytes written by then: {day.bytes}")
-    assert max(day.objects[2:24]) < 1.2 * day.objects[2], day.objects
+    assert max(day.objects[2:24]) < 1.05 * day.objects[2], day.objects
     hourly = [later - earlier for earlier, later in zip(day.bytes[1:23], day.bytes[2:24], strict=True)]
     mean = sum(hourly) / len(hourly)
     assert all(0.5 * mean < each < 1.5 * mean for each in hourly), hourly

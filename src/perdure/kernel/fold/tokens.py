@@ -2,7 +2,9 @@
 
 A token is a live task, an open inner join, or a map that has items left. Each counts for the joins it could still reach,
 in their instance, and for the arms of windowed maps it is inside of. It is counted when it appears, and taken off after
-what comes of it has been counted, so a count reaches zero exactly once: when the last is gone.
+what comes of it has been counted, so a count reaches zero exactly once: when the last is gone. A value that has arrived at an
+inner join, and is folded later in the same commit, isn't counted: that join may open only then, and the count rise again
+from zero. So who looks at a count of zero while values are arriving has to look at these, too.
 """
 
 from __future__ import annotations
@@ -37,10 +39,18 @@ def uncount_token(run: Run, scope: Instance, node: NodePlan, index: int) -> None
             instance.counts[join] = left
         else:
             del instance.counts[join]
-            instance.absorbing.pop(join, None)
+            if join in instance.absorbing and not _is_on_its_way(run, instance, fork, join):
+                instance.absorbing.pop(join)
             run.settled.append((instance, join))
     if scope.feed is not None or scope.windows:
         change_arms(run, scope, index, -1)
+
+
+def _is_on_its_way(run: Run, instance: Instance, fork: str, join: str) -> bool:
+    """Say whether a value that is about to be folded by an inner join could still come to a join."""
+    return any(
+        (fork, join) in arrival.join.counted and arrival.scope.scope.get(fork) is instance for arrival in run.arrivals
+    )
 
 
 def change_arms(run: Run, scope: Instance, index: int, change: int) -> None:

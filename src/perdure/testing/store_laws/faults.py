@@ -7,6 +7,7 @@ commit is there, the fence refuses it, and if it isn't, it is made. Either way i
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -90,7 +91,7 @@ class FaultLaws(Laws):
             contents = [events(turn, *range(chance.randrange(3))) for _ in range(chance.randint(1, 3))]
             commit = log.commit(*contents, blobs={blob_name(blob): blob})
             beside = [asyncio.ensure_future(_write(store, friend)) for friend in company]
-            answered = await cancelled(store.append(commit), chance.choice((1, 4, 30, 100, 300)) * chance.random())
+            answered = await cancelled(store.append(commit), _patience(chance))
             await asyncio.gather(*beside)
             try:
                 await other.append(commit)
@@ -199,10 +200,17 @@ class FaultLaws(Laws):
         assert len(await store.list()) == 40
 
 
+def _patience(chance: random.Random) -> float:
+    """Return after how many turns of the event loop a caller is cancelled: before it began, soon, late, or never."""
+    return chance.choice((1, 4, 30, 100, 300, math.inf)) * (1 - chance.random())
+
+
 async def cancelled(call: Awaitable[object], ticks: float) -> bool:
     """Start a call, cancel it after so many turns of the event loop, and say whether it had answered before."""
     task = asyncio.ensure_future(call)
-    for _ in range(int(ticks)):
+    if math.isinf(ticks):
+        await asyncio.wait([task])
+    for _ in range(0 if task.done() else int(ticks)):
         await asyncio.sleep(0)
     task.cancel()
     (outcome,) = await asyncio.gather(task, return_exceptions=True)

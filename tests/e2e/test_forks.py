@@ -146,6 +146,8 @@ async def test_a_fork_at_a_path_runs_what_is_there_again(engine: Engine, graph: 
 async def test_a_fork_at_the_output_of_a_join_folds_the_same_again(engine: Engine, graph: Any) -> None:
     await answer_all(engine, "run")
     result = await engine.attach("run").result()
+    with pytest.raises(GraphSetupError, match="Give the outputs of the tasks that it folds"):
+        await engine.fork_run("run", outputs={"join": ["no"]})
     forked = await engine.fork_run("run", at="join")
     assert await forked.result() == result
     started = [r for r in await engine.history(forked.run_id) if r.kind == "SegmentStarted"]

@@ -32,7 +32,7 @@ from perdure.errors import CodecError, GraphRuntimeError, GraphSetupError, RunCo
 from perdure.events import Answered, AnyEvent, NodeCompleted, NodeStarted, RunRetried, RunStarted, SignalKept
 from perdure.graph.graph import Graph
 from perdure.graph.nodes.forms import plain_answer
-from perdure.graph.plan import NodeKind, WaitKind
+from perdure.graph.plan import NodeKind, Plan, WaitKind
 from perdure.graph.types import Missing, membership, type_name
 from perdure.ids import START_TASK
 from perdure.kernel.decide.deciding import ArrivalFailed, Deciding
@@ -214,7 +214,7 @@ async def prepared(worker: Worker, forking: Forking) -> Forked:
     history = [recorded.event async for recorded in read_history(store, info)]
     plan = mine.graph.plan if mine is not None else await stored_plan(store, info)
     source = survey(history, Run(plan, info.run_id, NoValues()))
-    forking = _by_ids(source, forking)
+    forking = _by_ids(source, forking, plan)
     dropped, upto = await _point(worker, info, source, forking)
     source.undone = undone(history[:upto], Run(plan, info.run_id, NoValues()))
     first = history[0]
@@ -263,13 +263,22 @@ def _started(first: RunStarted, history: list[AnyEvent], forking: Forking) -> Ru
     )
 
 
-def _by_ids(source: Source, forking: Forking) -> Forking:
+def _by_ids(source: Source, forking: Forking, plan: Plan) -> Forking:
     """Return what a fork is to be with its tasks named by their ids, also those that were named by their paths.
 
     Raises:
         RunConflict: there is no such task, or there are several.
+        GraphSetupError: an output of a join is given.
     """
     outputs = {_id_of(source, task, forking.run_id): output for task, output in forking.outputs.items()}
+    for task in outputs:
+        path = source.named.get(task, "")
+        node = plan.nodes.get(path.rpartition("/")[2])
+        if node is not None and node.kind is NodeKind.JOIN:
+            raise GraphSetupError(
+                f"the output of {path} can't be given: a join gives out what it has folded. Give the outputs of the tasks that "
+                "it folds, or that of the task behind it"
+            )
     at = _id_of(source, forking.at, forking.run_id) if isinstance(forking.at, str) else forking.at
     return msgspec.structs.replace(forking, outputs=outputs, at=at)
 

@@ -200,7 +200,7 @@ MUTANTS = {
     "a signal that nobody waits for is dropped": Mutant(
         "a signal is kept until somebody waits for it",
         "kernel/fold/apply.py",
-        (("    run.signals.append(KeptSignal(event.entry, event.name, bytes(event.data), event.by))\n", "    pass\n"),),
+        (("    run.signals += (KeptSignal(event.entry, event.name, bytes(event.data), event.by),)\n", "    pass\n"),),
         ("tests/simulation/test_crash_while_waiting.py", "tests/simulation/test_signals.py"),
     ),
     "a lease is taken whenever somebody wants it": Mutant(

@@ -415,7 +415,9 @@ async def test_a_run_whose_graph_no_worker_has_says_so() -> None:
             assert await missing(client) == why.NoWorker("it", 1, 0)
             assert "the only worker there is hasn't graph 'it'" in (await missing(client)).text
             # Nothing is due for a worker with another version as long as it has no room.
-            async with Engine.open(store, graphs=[later], max_runs=0):
+            full = Engine.open(store, graphs=[later])
+            full._worker.max_runs = 0
+            async with full:
                 assert await missing(client) == why.NoWorker("it", 2, 1)
                 assert "none of the 2 workers there are has" in (await missing(client)).text
                 assert "1 another version of it" in (await missing(client)).text

@@ -29,7 +29,7 @@ class Alarm:
         self._ring = ring
         self._at: int | None = None
         self._task: asyncio.Task[None] | None = None
-        self._back_s = moments.back_s()
+        self._back_s: float | None = None
 
     def come(self, run: Run) -> list[int]:
         """Return the times that have come at which the run has something to do; the first, if all are of one clock."""
@@ -40,8 +40,11 @@ class Alarm:
 
     def next(self, run: Run) -> int | None:
         """Return the time that comes first at which the run has something to do."""
+        if not run.alarms and run.deadline is None:
+            self._back_s = None  # from now on nothing is waited for
+            return None
         before, self._back_s = self._back_s, self._moments.back_s()
-        if self._back_s > before:
+        if before is not None and self._back_s > before:
             for at in run.times():
                 self._moments.expect(at, self._back_s - before)
         if not self._moments.are_mixed:

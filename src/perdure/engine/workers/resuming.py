@@ -2,19 +2,75 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from perdure.engine.calling.logging import get_logger
+from perdure.engine.calling.steps import Steps
 from perdure.engine.calling.values import CodedValues
 from perdure.engine.driving.journal import Journal
-from perdure.engine.driving.recovery import rebuild
+from perdure.engine.driving.recovery import check_goes_on, rebuild
 from perdure.engine.driving.registered import Registered, new_run
 from perdure.engine.workers.fitting import fit_of
-from perdure.errors import GraphRuntimeError
+from perdure.errors import GraphRuntimeError, PerdureError, StoreCorrupt, StoreError
+from perdure.events import SegmentStarted
 from perdure.kernel.fold.run import Run
-from perdure.store.records import RunInfo
+from perdure.store.records import Lease, RunInfo
 
 if TYPE_CHECKING:
     from perdure.engine.workers.worker import Worker
+
+
+_log = get_logger("perdure.engine")
+
+
+async def resume(
+    worker: Worker,
+    mine: Registered,
+    info: RunInfo,
+    given: Any,
+    steps: Steps | None = None,
+    segment: SegmentStarted | None = None,
+) -> bool:
+    """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that.
+
+    Raises:
+        StoreError: the store can't be used.
+        Exception: its dependencies can't be made.
+    """
+    try:
+        return await _resume(worker, mine, info, given, steps, segment)
+    finally:
+        if info.run_id not in worker.driven:
+            worker.leases.drop(info.run_id, info.epoch)
+
+
+async def _resume(
+    worker: Worker, mine: Registered, info: RunInfo, given: Any, steps: Steps | None, segment: SegmentStarted | None
+) -> bool:
+    values = CodedValues(mine.codec)
+    await worker.part(info.run_id)
+    if info.fingerprint != mine.graph.fingerprint and await worker.colleagues.have(info.fingerprint):
+        await worker.store.release([Lease(info.run_id, info.epoch, 0)])
+        return False
+    try:
+        if not worker.leases.holds(info.run_id, info.epoch):
+            return False  # lost while those claimed with it were rebuilt
+        run, journal = await rebuilt(worker, mine, info, values)
+        check_goes_on(run, info, worker.store.location)
+        if not worker.leases.holds(info.run_id, info.epoch):
+            return False
+    except Exception as error:
+        if isinstance(error, StoreError) and not isinstance(error, StoreCorrupt):
+            raise
+        said = values.describe(error)
+        reason = said.message if isinstance(error, PerdureError) else f"{said.type}: {said.message}"
+        await worker.set_aside(info.run_id, info.epoch, info.graph, reason)
+        return False
+    deps = worker.deps_of(mine.graph, given)
+    _log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
+    is_given = run.run_id in worker.known
+    worker.drive(run, mine, values, journal, deps, None, is_given=is_given, segment=segment, steps=steps)
+    return True
 
 
 async def rebuilt(

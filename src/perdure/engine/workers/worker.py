@@ -28,7 +28,6 @@ from perdure.engine.driving.driven import Driven, hand_over
 from perdure.engine.driving.driver import Driver, Durable
 from perdure.engine.driving.journal import Journal
 from perdure.engine.driving.moments import Moments
-from perdure.engine.driving.recovery import check_goes_on
 from perdure.engine.driving.registered import Registered, registered
 from perdure.engine.inspection.standstill import RecoveryThrottled
 from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
@@ -37,9 +36,9 @@ from perdure.engine.workers.known import KnownGraphs
 from perdure.engine.workers.leases import CLAIM_PAGE, LEASE_S, Leases
 from perdure.engine.workers.orphans import Orphans, recover_stalled
 from perdure.engine.workers.publish import OnEvent, Publisher
-from perdure.engine.workers.resuming import rebuilt
+from perdure.engine.workers.resuming import resume
 from perdure.engine.workers.watch import Watch
-from perdure.errors import CodecError, Fenced, PerdureError, StoreCorrupt, StoreError, StoreReadOnly
+from perdure.errors import CodecError, Fenced, StoreCorrupt, StoreError, StoreReadOnly
 from perdure.events import SegmentStarted
 from perdure.graph.graph import Graph
 from perdure.graph.types import MISSING, Missing
@@ -48,7 +47,7 @@ from perdure.kernel.fold.run import Phase, Run
 from perdure.kernel.fold.status import OVER, Status
 from perdure.store.encryption import sealing_of
 from perdure.store.port import Store
-from perdure.store.records import Lease, RunInfo
+from perdure.store.records import RunInfo
 from perdure.version import __version__
 
 T = TypeVar("T")
@@ -294,7 +293,7 @@ class Worker:
             await self._follow(run.successor.successor, kept)
         with suppress(StoreError):
             if isinstance(driven.error, StoreCorrupt):
-                await asyncio.shield(self._set_aside(run.run_id, driven.lease.epoch, run.plan.name, str(driven.error)))
+                await asyncio.shield(self.set_aside(run.run_id, driven.lease.epoch, run.plan.name, str(driven.error)))
             elif status is Status.RUNNING and driven.error is None:
                 await asyncio.shield(self.store.release([driven.lease]))
         if status is Status.PAUSED and self.when_paused is not None:
@@ -383,7 +382,7 @@ class Worker:
         mine = self.graphs.of(info)
         assert mine is not None
         try:
-            await self.resume(mine, info, self.kept_deps(info.run_id))
+            await resume(self, mine, info, self.kept_deps(info.run_id))
         except Exception as error:  # the store's, or that of a factory of dependencies; others go on
             log_exception(
                 self._log, "the run can't be driven", error, self.redaction, run=info.run_id, graph=info.graph
@@ -425,7 +424,7 @@ class Worker:
         self._look_after(claimed, began)
         given = self.kept_deps(info.run_id) if isinstance(deps, Missing) else deps
         for taken in claimed:
-            await self.resume(mine, taken, given, steps, self.segment(mine.graph, by, reason))
+            await resume(self, mine, taken, given, steps, self.segment(mine.graph, by, reason))
         return bool(claimed)
 
     async def adopt(self, info: RunInfo) -> None:
@@ -435,55 +434,8 @@ class Worker:
             self.keep(info.run_id, mine.graph, self.deps_of(mine.graph), is_given=False)
             await self.claim_one(info)
 
-    async def resume(
-        self,
-        mine: Registered,
-        info: RunInfo,
-        given: Any,
-        steps: Steps | None = None,
-        segment: SegmentStarted | None = None,
-    ) -> bool:
-        """Rebuild a claimed run and drive it; park it if its log or its graph doesn't allow that.
-
-        Raises:
-            StoreError: the store can't be used.
-            Exception: its dependencies can't be made.
-        """
-        try:
-            return await self._resume(mine, info, given, steps, segment)
-        finally:
-            if info.run_id not in self.driven:
-                self.leases.drop(info.run_id, info.epoch)
-
-    async def _resume(
-        self, mine: Registered, info: RunInfo, given: Any, steps: Steps | None, segment: SegmentStarted | None
-    ) -> bool:
-        values = CodedValues(mine.codec)
-        await self.part(info.run_id)
-        if info.fingerprint != mine.graph.fingerprint and await self.colleagues.have(info.fingerprint):
-            await self.store.release([Lease(info.run_id, info.epoch, 0)])
-            return False
-        try:
-            if not self.leases.holds(info.run_id, info.epoch):
-                return False  # lost while those claimed with it were rebuilt
-            run, journal = await rebuilt(self, mine, info, values)
-            check_goes_on(run, info, self.store.location)
-            if not self.leases.holds(info.run_id, info.epoch):
-                return False
-        except Exception as error:
-            if isinstance(error, StoreError) and not isinstance(error, StoreCorrupt):
-                raise
-            said = values.describe(error)
-            reason = said.message if isinstance(error, PerdureError) else f"{said.type}: {said.message}"
-            await self._set_aside(info.run_id, info.epoch, info.graph, reason)
-            return False
-        deps = self.deps_of(mine.graph, given)
-        self._log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
-        is_given = run.run_id in self.known
-        self.drive(run, mine, values, journal, deps, None, is_given=is_given, segment=segment, steps=steps)
-        return True
-
-    async def _set_aside(self, run_id: str, epoch: int, graph: str, reason: str) -> None:
+    async def set_aside(self, run_id: str, epoch: int, graph: str, reason: str) -> None:
+        """Park a run that can't be driven on, with the reason."""
         self._log.error("the run is stalled", run=run_id, graph=graph, reason=reason)
         await self.store.park(run_id, epoch, Status.STALLED.value, reason)
 

@@ -39,7 +39,7 @@ def test_an_example_killed_at_any_commit_ends_as_if_nothing_had_happened(
 
 
 @pytest.mark.parametrize(
-    "name", ["class nodes", "stepped/class nodes", *(f"stepped/{example.name}" for example in EXAMPLES[::4])]
+    "name", ["class nodes", "stepped/class nodes", *(f"stepped/{example.name}" for example in EXAMPLES[::16])]
 )
 def test_class_nodes_and_runs_that_are_stepped_through_end_as_if_nothing_had_happened(
     zygote: Zygote, tmp_path: Path, name: str

@@ -25,6 +25,12 @@ class SetClock(SystemClock):
     def now(self) -> int:
         return self.time
 
+    async def sleep(self, seconds: float) -> None:
+        """Sleep until that much time has gone by, or has been set to have gone by."""
+        until, end = self.time + int(seconds * S), self.monotonic() + seconds
+        while self.time < until and self.monotonic() < end:
+            await asyncio.sleep(0.005)
+
 
 class Work:
     """Steps that the test lets go on."""

@@ -138,7 +138,8 @@ def test_the_critical_path_is_as_long_as_the_run_and_has_no_holes() -> None:
         ask = g.human("ask", form=int)
         g.add(g.edge_from(g.start_node).to(step), g.edge_from(step).to(ask), g.edge_from(ask).to(g.end_node))
         graph = g.build()
-        async with Engine.open(MemoryStore(), graphs=[graph], clock=clock) as engine:
+        # After a jump of the time of day leases are judged with care for two thirds of one.
+        async with Engine.open(MemoryStore(), graphs=[graph], clock=clock, lease_s=0.6) as engine:
             handle = await engine.start(graph, inputs=1, run_id="run")
             await reached(handle, "NodeFailed", 1)
             clock.time += 20 * S

@@ -50,7 +50,7 @@ CREATE TABLE worker (
     owner        TEXT NOT NULL,                    -- as in run, as JSON
     fingerprints TEXT NOT NULL,                    -- of the graphs it has, a JSON array
     until        INTEGER NOT NULL                  -- when it is to be taken for gone, if it isn't heard of again
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 -- With IN, and three values or more, SQLite builds a temporary table of them whenever a row of run is written, for each index and
 -- trigger anew: a run created cost 20 µs rather than 16, one that ends 23 rather than 13.

@@ -86,13 +86,18 @@ def test_a_command_that_there_is_not_is_answered_with_similar_ones(perdure) -> N
 
 
 def test_ctrl_c_ends_a_watch_in_a_line_and_leaves_the_run_alone(db) -> None:
-    watching = subprocess.Popen(
-        [*PERDURE, "watch", "left", "--db", str(db)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert watching.stdout is not None
-    assert "RunStarted" in watching.stdout.readline()
-    watching.send_signal(signal.SIGINT)
-    _, err = watching.communicate(timeout=60)
+    # A shell may have had the tests ignore Ctrl-C, as those do that it starts in the background; their children would, too.
+    with subprocess.Popen(
+        [*PERDURE, "watch", "left", "--db", str(db)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as watching:  # fmt: skip
+        try:
+            assert watching.stdout is not None
+            assert "RunStarted" in watching.stdout.readline()
+            watching.send_signal(signal.SIGINT)
+            _, err = watching.communicate(timeout=60)
+        finally:
+            watching.kill()
     assert (watching.returncode, err.strip()) == (Exit.INTERRUPTED, "perdure: interrupted")
 
 

@@ -1,6 +1,6 @@
 """Counting the work of a run: calls, events, commits and bytes, which unlike times are the same on every machine.
 
-Run as a program, ``python tests/work/counting.py``, it prints what ``recorded.py`` holds.
+Run as a program, ``python tests/work/counting.py``, it prints what ``test_work.py`` has recorded.
 """
 
 from __future__ import annotations

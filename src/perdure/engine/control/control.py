@@ -83,7 +83,7 @@ class Control:
 
     async def _stop_idle(self, run_id: str, event: RunPaused | RunCancelled) -> None:
         """Carry a request out, if nobody drives the run and nobody else has done so."""
-        taken = await self._claimed(await find(self._store, run_id))
+        taken = await self._worker.take_lease(await find(self._store, run_id), anyway=True)
         if taken is None:
             return
         try:
@@ -136,7 +136,7 @@ class Control:
                 run_id=run_id,
             )
         check_accepts(info, verb)
-        taken = await self._claimed(info)
+        taken = await self._worker.take_lease(info, anyway=True)
         if taken is None:
             raise RunConflict(f"another worker has just taken run {run_id!r}", run_id=run_id)
         try:
@@ -201,22 +201,6 @@ class Control:
                 run_id=info.run_id,
             )
         await self._store.expire(info.run_id, info.epoch)
-
-    async def _claimed(self, info: RunInfo) -> RunInfo | None:
-        """Take the lease of a run, whatever its status, if nobody drives it."""
-        worker = self._worker
-        if info.owner is not None and is_provably_dead(info.owner):
-            await self._store.expire(info.run_id, info.epoch)
-        claimed = await self._store.claim(
-            worker.owner,
-            graphs=(),
-            now=worker.leases.judged_at(),
-            until=worker.leases.until(),
-            limit=1,
-            run_id=info.run_id,
-            anyway=True,
-        )
-        return claimed[0] if claimed else None
 
     async def _journal_of(self, taken: RunInfo) -> Journal:
         """Return a journal that writes at the end of a run's log, which needn't be folded for that."""

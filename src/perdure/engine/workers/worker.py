@@ -368,14 +368,10 @@ class Worker:
             limit=limit,
             leaving=self.colleagues.leaving,
         )
-        self._look_after(claimed, began)
+        for info in claimed:  # to be extended while they are rebuilt
+            self.leases.add(info.run_id, info.epoch, began)
         await asyncio.gather(*[self._resume_claimed(info) for info in claimed])
         return len(claimed)
-
-    def _look_after(self, claimed: Sequence[RunInfo], began: float) -> None:
-        """Extend the leases of runs that were just claimed, while they are rebuilt."""
-        for info in claimed:
-            self.leases.add(info.run_id, info.epoch, began)
 
     async def _resume_claimed(self, info: RunInfo) -> None:
         """Drive a claimed run; if that can't be done now, it is tried again when the lease has run out."""
@@ -407,11 +403,21 @@ class Worker:
         mine = self.graphs.of(info)
         if mine is None or info.run_id in self.driven or self.is_draining or not self.drives:
             return False
-        if info.owner is not None and is_provably_dead(info.owner):
-            await self.store.expire(info.run_id, info.epoch)
         # One that was left alone for want of its graph goes on where that is there again.
         anyway = anyway or (info.status == Status.STALLED and info.fingerprint == mine.graph.fingerprint)
         began = self.clock.monotonic()
+        taken = await self.take_lease(info, anyway=anyway)
+        if taken is None:
+            return False
+        self.leases.add(taken.run_id, taken.epoch, began)
+        given = self.kept_deps(info.run_id) if isinstance(deps, Missing) else deps
+        await resume(self, mine, taken, given, steps, self.segment(mine.graph, by, reason))
+        return True
+
+    async def take_lease(self, info: RunInfo, *, anyway: bool) -> RunInfo | None:
+        """Take the lease of a run that is due, or anyway, and return it; None if somebody drives it who isn't known to be dead."""
+        if info.owner is not None and is_provably_dead(info.owner):
+            await self.store.expire(info.run_id, info.epoch)
         claimed = await self.store.claim(
             self.owner,
             graphs=(),
@@ -421,11 +427,7 @@ class Worker:
             run_id=info.run_id,
             anyway=anyway,
         )
-        self._look_after(claimed, began)
-        given = self.kept_deps(info.run_id) if isinstance(deps, Missing) else deps
-        for taken in claimed:
-            await resume(self, mine, taken, given, steps, self.segment(mine.graph, by, reason))
-        return bool(claimed)
+        return claimed[0] if claimed else None
 
     async def adopt(self, info: RunInfo) -> None:
         """Drive a run that was just created here, if its graph is at hand."""

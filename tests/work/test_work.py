@@ -1,7 +1,7 @@
 """The work of a step is what was recorded: a guard that no clock and no busy machine can mislead.
 
 What is counted doesn't say how long it takes, but whoever adds a call to each step sees it here. If that is meant, run
-``python tests/work/counting.py`` and put what it prints into ``RECORDED``; so too if there is less to do than before.
+``python -m benchmarks.counting`` and put what it prints into ``RECORDED``; so too if there is less to do than before.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from counting import Work, commits_of, work_of
+from benchmarks.counting import Work, commits_of, work_of
 
 from faults.disk import Disk, on
 
@@ -34,7 +34,7 @@ def test_a_step_is_no_more_work_than_was_recorded(kind: str) -> None:
     if sys.getprofile() is not None:
         pytest.skip("something else counts calls already")
     work, recorded = work_of(kind), RECORDED[kind]
-    remedy = f"recorded: {recorded}; if that is meant, run `python tests/work/counting.py` and record what it prints"
+    remedy = f"recorded: {recorded}; if that is meant, run `python -m benchmarks.counting` and record what it prints"
     assert (work.events, work.rows) == (recorded.events, recorded.rows), remedy
     assert work.bytes <= recorded.bytes * TOLERANCE, remedy
     if sys.version_info[:2] == PYTHON:

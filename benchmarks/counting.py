@@ -1,6 +1,6 @@
 """Counting the work of a run: calls, events, commits and bytes, which unlike times are the same on every machine.
 
-Run as a program, ``python tests/work/counting.py``, it prints what ``test_work.py`` has recorded.
+Run as a program, ``python -m benchmarks.counting``, it prints what ``tests/work/test_work.py`` has recorded.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import perdure
+from benchmarks import graphs
 
 LENGTH = 5
 """The steps of each of many runs."""
@@ -38,13 +39,6 @@ class Work:
     bytes: float
 
 
-@dataclasses.dataclass
-class Texts:
-    """A list that grows."""
-
-    items: list[str] = dataclasses.field(default_factory=list)
-
-
 class Standstill:
     """A clock that stands still: no slice of time ends, and nothing is looked for again and again."""
 
@@ -61,87 +55,24 @@ class Standstill:
         await asyncio.get_running_loop().create_future()
 
 
-def line(length: int) -> Any:
-    """Return a chain of steps that are different nodes."""
-    g = perdure.GraphBuilder(name="line", input_type=int, output_type=int)
-
-    async def add_one(ctx: perdure.StepContext[None, None, int]) -> int:
-        return ctx.inputs + 1
-
-    steps = [g.step(add_one, node_id=f"step_{number}") for number in range(length)]
-    for one, other in zip([g.start_node, *steps], [*steps, g.end_node], strict=True):
-        g.add(g.edge_from(one).to(other))
-    return g.build()
-
-
-def loop(length: int) -> Any:
-    """Return one step that is run again and again."""
-    g = perdure.GraphBuilder(name="loop", input_type=int, output_type=int)
-
-    @g.step
-    async def add_one(ctx: perdure.StepContext[None, None, int]) -> int:
-        return ctx.inputs + 1
-
-    again = g.decision().branch(g.match(int, matches=lambda number: number < length).to(add_one))
-    g.add(
-        g.edge_from(g.start_node).to(add_one),
-        g.edge_from(add_one).to(again.branch(g.match(int).to(g.end_node))),
-    )
-    return g.build()
-
-
-def growing(length: int) -> Any:
-    """Return the same with a step that appends 1 KB to a list in the state."""
-    g = perdure.GraphBuilder(name="growing", state_type=Texts, input_type=int, output_type=int)
-
-    @g.step
-    async def append(ctx: perdure.StepContext[Texts, None, int]) -> int:
-        ctx.state.items.append("x" * 1024)
-        return ctx.inputs + 1
-
-    again = g.decision().branch(g.match(int, matches=lambda number: number < length).to(append))
-    g.add(
-        g.edge_from(g.start_node).to(append),
-        g.edge_from(append).to(again.branch(g.match(int).to(g.end_node))),
-    )
-    return g.build()
-
-
-def mapped() -> Any:
-    """Return a map into a join."""
-    g = perdure.GraphBuilder(name="mapped", input_type=list[int], output_type=list[int])
-
-    @g.step
-    async def add_one(ctx: perdure.StepContext[None, None, int]) -> int:
-        return ctx.inputs + 1
-
-    join = g.join(perdure.reduce_list_append, initial_factory=list[int])
-    g.add(
-        g.edge_from(g.start_node).map().to(add_one),
-        g.edge_from(add_one).to(join),
-        g.edge_from(join).to(g.end_node),
-    )
-    return g.build()
-
-
 def chain_of(length: int) -> tuple[Any, list[dict[str, Any]]]:
     """Return a graph and what to start: one run of a chain."""
-    return loop(length), [{"inputs": 0}]
+    return graphs.loop(perdure, length), [{"inputs": 0}]
 
 
 def map_of(size: int) -> tuple[Any, list[dict[str, Any]]]:
     """Return a graph and what to start: one map."""
-    return mapped(), [{"inputs": list(range(size))}]
+    return graphs.mapped(perdure), [{"inputs": list(range(size))}]
 
 
 def many_of(steps: int) -> tuple[Any, list[dict[str, Any]]]:
     """Return a graph and what to start: many short chains at once."""
-    return line(LENGTH), [{"inputs": 0}] * (steps // LENGTH)
+    return graphs.line(perdure, LENGTH), [{"inputs": 0}] * (steps // LENGTH)
 
 
 def appends_of(length: int) -> tuple[Any, list[dict[str, Any]]]:
     """Return a graph and what to start: one run whose state grows."""
-    return growing(length), [{"inputs": 0, "state": Texts()}]
+    return graphs.growing(perdure, length), [{"inputs": 0, "state": graphs.Texts()}]
 
 
 KINDS: dict[str, tuple[Callable[[int], tuple[Any, list[dict[str, Any]]]], int, int]] = {

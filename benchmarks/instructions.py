@@ -1,4 +1,4 @@
-"""Counting instructions, by valgrind: ``python tests/work/instructions.py``, from the root of the repository.
+"""Counting instructions, by valgrind: ``python -m benchmarks.instructions``, from the root of the repository.
 
 They hardly vary from turn to turn, whatever else the machine does. What they come to depends on the interpreter and on how it
 was compiled, so what is recorded is their ratio to those of the bound (``benchmarks/bound.py``): a loop written by hand that
@@ -17,7 +17,11 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+import perdure
+from benchmarks.bound import bound_chain, bound_map
+from benchmarks.counting import KINDS, run
+
+ROOT = Path(__file__).parents[1]
 SIZES = {"chain": (20, 220), "map": (100, 2_100)}
 """What is counted, in two sizes: what is done once drops out of their difference."""
 
@@ -27,16 +31,10 @@ TOLERANCE = 1.1
 
 
 async def _ours(kind: str, size: int, folder: Path) -> None:
-    from counting import KINDS, run
-
-    import perdure
-
     await run(perdure.SQLiteStore(folder / "runs.db", synchronous="NORMAL"), *KINDS[kind][0](size))
 
 
 async def _bound(kind: str, size: int, folder: Path) -> None:
-    from benchmarks.bound import bound_chain, bound_map
-
     await (bound_chain if kind == "chain" else bound_map)(folder, size)
 
 
@@ -55,7 +53,7 @@ def can_count() -> bool:
 def instructions(whose: str, kind: str, size: int) -> int:
     """Return how many instructions a process takes that does the work once."""
     command = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
-    command += [sys.executable, __file__, whose, kind, str(size)]
+    command += [sys.executable, "-m", "benchmarks.instructions", whose, kind, str(size)]
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": paths}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

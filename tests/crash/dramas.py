@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from examples.stepped import tens
 from perdure import (
     Answer,
     AnswerRefused,
@@ -31,7 +32,6 @@ from perdure import (
     RunPaused,
     RunStalled,
     StepContext,
-    reduce_list_append,
     reduce_sum,
 )
 
@@ -266,36 +266,7 @@ async def a_run_is_forked_at_two_places(engine: Engine, graph: Graph[Any, Any, A
     return results
 
 
-def tens(waits: bool) -> Graph[Any, Any, Any, Any]:
-    """Return a graph whose caller steps through it."""
-    g = GraphBuilder(name="tens", input_type=int, output_type=list[int])
-
-    @g.step
-    async def count(ctx: StepContext[None, None, int]) -> list[int]:
-        return list(range(1, ctx.inputs + 1))
-
-    @g.step
-    async def times_ten(ctx: StepContext[None, None, int]) -> int:
-        if ctx.inputs == 3:
-            raise ValueError("no 3")
-        return ctx.inputs * 10
-
-    @g.step
-    async def in_order(ctx: StepContext[None, None, list[int]]) -> list[int]:
-        return sorted(ctx.inputs)
-
-    collect = g.join(reduce_list_append, initial_factory=list[int], node_id="collect")
-    g.add(
-        g.edge_from(g.start_node).to(count),
-        g.edge_from(count).map(fork_id="each").to(times_ten),
-        g.edge_from(times_ten).to(collect),
-        g.edge_from(collect).to(in_order),
-        g.edge_from(in_order).to(g.end_node),
-    )
-    return g.build()
-
-
-@drama(tens, [1, 2])
+@drama(lambda waits: tens(), [1, 2])
 async def a_caller_steers(engine: Engine, graph: Graph[Any, Any, Any, Any]) -> Any:
     async with engine.iter(graph, inputs=4, run_id="run") as run:
         while True:

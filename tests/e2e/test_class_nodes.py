@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 
+from examples.class_nodes import Halve, Trail, collatz
 from perdure import (
     BaseNode,
     End,
@@ -31,52 +32,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
     return tmp_path / "runs.db" if request.param == "file" else None
 
 
-@dataclass
-class Trail:
-    seen: list[int] = field(default_factory=list)
-
-
-@dataclass
-class Halve(BaseNode[Trail, None, int]):
-    n: int
-
-    async def run(self, ctx: GraphRunContext[Trail, None]) -> Grow | Halve | End[int]:
-        ctx.state.seen.append(self.n)
-        if self.n == 1:
-            return End(len(ctx.state.seen))
-        half = self.n // 2
-        return Halve(half) if half == 1 or half % 2 == 0 else Grow(half)
-
-
-@dataclass
-class Grow(BaseNode[Trail, None, int]):
-    n: int
-
-    async def run(self, ctx: GraphRunContext[Trail, None]) -> Halve:
-        ctx.state.seen.append(self.n)
-        return Halve(self.n * 3 + 1)
-
-
-def collatz() -> GraphBuilder[Trail, None, int, int]:
-    g = GraphBuilder(name="collatz", state_type=Trail, input_type=int, output_type=int)
-
-    @g.step
-    async def begin(ctx: StepContext[Trail, None, int]) -> Halve | Grow:
-        return Halve(ctx.inputs) if ctx.inputs % 2 == 0 else Grow(ctx.inputs)
-
-    first = g.decision(node_id="first").branch(g.match_node(Halve)).branch(g.match_node(Grow))
-    g.add(g.node(Halve), g.node(Grow), g.edge_from(g.start_node).to(begin), g.edge_from(begin).to(first))
-    return g
-
-
 async def test_a_node_goes_on_with_the_node_it_returns(store: Path | None) -> None:
     state = Trail()
-    assert await collatz().build().run(inputs=6, state=state, store=store) == 9
+    assert await collatz().run(inputs=6, state=state, store=store) == 9
     assert state.seen == [6, 3, 10, 5, 16, 8, 4, 2, 1]
 
 
 async def test_a_run_of_class_nodes_goes_on_where_it_was(tmp_path: Path) -> None:
-    graph, store = collatz().build(), tmp_path / "runs.db"
+    graph, store = collatz(), tmp_path / "runs.db"
     async with graph.iter(inputs=6, state=Trail(), store=store, run_id="r") as run:
         for _ in range(4):
             await run.next()
@@ -92,7 +55,7 @@ async def test_a_run_of_class_nodes_goes_on_where_it_was(tmp_path: Path) -> None
 
 
 async def test_what_a_node_returns_is_recorded_once_and_without_its_wrapping(tmp_path: Path) -> None:
-    graph, store = collatz().build(), tmp_path / "runs.db"
+    graph, store = collatz(), tmp_path / "runs.db"
     await graph.run(inputs=2, state=Trail(), store=store, run_id="r")
     async with Engine.open(store, [graph]) as engine:
         completed = [r.event for r in await engine.history("r") if isinstance(r.event, NodeCompleted)]

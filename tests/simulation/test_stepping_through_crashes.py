@@ -8,15 +8,12 @@ from typing import Any
 
 import pytest
 
+from examples.stepped import tens
 from perdure import (
     EndMarker,
     Engine,
     ErrorMarker,
-    Graph,
-    GraphBuilder,
     GraphTaskRequest,
-    StepContext,
-    reduce_list_append,
 )
 from perdure.events import Overridden
 from perdure.testing.invariants import violations
@@ -30,34 +27,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 def _bury_the_dead() -> Iterator[None]:
     yield
     gc.collect()
-
-
-def tens() -> Graph[None, None, int, list[int]]:
-    g = GraphBuilder(name="tens", input_type=int, output_type=list[int])
-
-    @g.step
-    async def count(ctx: StepContext[None, None, int]) -> list[int]:
-        return list(range(1, ctx.inputs + 1))
-
-    @g.step
-    async def times_ten(ctx: StepContext[None, None, int]) -> int:
-        if ctx.inputs == 3:
-            raise ValueError("no 3")
-        return ctx.inputs * 10
-
-    @g.step
-    async def in_order(ctx: StepContext[None, None, list[int]]) -> list[int]:
-        return sorted(ctx.inputs)
-
-    collect = g.join(reduce_list_append, initial_factory=list[int], node_id="collect")
-    g.add(
-        g.edge_from(g.start_node).to(count),
-        g.edge_from(count).map(fork_id="each").to(times_ten),
-        g.edge_from(times_ten).to(collect),
-        g.edge_from(collect).to(in_order),
-        g.edge_from(in_order).to(g.end_node),
-    )
-    return g.build()
 
 
 class Stepped(Simulation):

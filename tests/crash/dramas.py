@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from examples.stepped import tens
 from perdure import (
@@ -22,6 +22,7 @@ from perdure import (
     Engine,
     ErrorMarker,
     Escalate,
+    Failure,
     Graph,
     GraphBuilder,
     GraphRunContext,
@@ -32,6 +33,7 @@ from perdure import (
     RunPaused,
     RunStalled,
     StepContext,
+    reduce_list_append,
     reduce_sum,
 )
 
@@ -82,12 +84,12 @@ async def led_on(engine: Engine, handle: Any) -> Any:
 
 
 def numbers(
-    *, name: str = "numbers", asks: bool = False, failures: int = 0, retries: int = 1
+    *, name: str = "numbers", asks: bool = False, failures: int = 0, on_error: Literal["fail", "wait"] = "fail"
 ) -> Graph[Any, Any, Any, Any]:
     """Return a graph that squares three numbers, each in a moment, and adds them up; it may fail at first, or ask."""
     g = GraphBuilder(name=name, input_type=int, output_type=int)
 
-    @g.step(retry=retries)
+    @g.step
     async def split(ctx: StepContext[None, None, int]) -> list[int]:
         return list(range(ctx.inputs))
 
@@ -98,7 +100,7 @@ def numbers(
             raise ValueError("not yet")
         return ctx.inputs**2
 
-    total = g.join(reduce_sum, initial=0, node_id="total")
+    total = g.join(reduce_sum, initial=0, node_id="total", on_error=on_error)
     g.add(
         g.edge_from(g.start_node).to(split),
         g.edge_from(split).map(fork_id="each").to(square),
@@ -145,9 +147,9 @@ async def a_run_is_cancelled(engine: Engine, graph: Graph[Any, Any, Any, Any]) -
         return "cancelled"
 
 
-@drama(lambda waits: numbers(asks=True, retries=2 if waits else 1), 8)
+@drama(lambda waits: numbers(asks=True, on_error="wait" if waits else "fail"), 8)
 async def a_run_stalls_and_is_accepted(engine: Engine, graph: Graph[Any, Any, Any, Any]) -> Any:
-    """From the time at which the run waits on, a step that has run already has another policy."""
+    """From the time at which the run waits on, a join that has closed already has another policy."""
     handle = await engine.start(graph, inputs=3, run_id="run")
     while True:
         try:
@@ -159,6 +161,33 @@ async def a_run_stalls_and_is_accepted(engine: Engine, graph: Graph[Any, Any, An
     for wait in waiting:
         await handle.respond(wait.task_id, 8, by="somebody")
     return await led_on(engine, handle)
+
+
+def races(waits: bool) -> Graph[Any, Any, Any, Any]:
+    """Return a graph that lets two steps race for each of three numbers, of which one defeats both."""
+    g = GraphBuilder(name="races", input_type=list[int], output_type=list[int | Failure])
+
+    async def answer(ctx: StepContext[None, None, int]) -> int:
+        await asyncio.sleep(0.001)
+        if ctx.inputs == 1:
+            raise ValueError("no 1")
+        return ctx.inputs * 10
+
+    race = g.race(*(g.step(answer, node_id=name) for name in ("left", "right")), node_id="race")
+    gather = g.join(reduce_list_append, initial_factory=list[int | Failure], on_error="collect", node_id="gather")
+    g.add(
+        g.edge_from(g.start_node).map(fork_id="each", downstream_join_id="gather").to(race),
+        g.edge_from(race).to(gather),
+        g.edge_from(gather).to(g.end_node),
+    )
+    return g.build()
+
+
+@drama(races, [0, 20, "ValueError"])
+async def a_race_is_lost_by_all(engine: Engine, graph: Graph[Any, Any, Any, Any]) -> Any:
+    gathered = await led_on(engine, await engine.start(graph, inputs=[0, 1, 2], run_id="run"))
+    numbers = sorted(value for value in gathered if not isinstance(value, Failure))
+    return numbers + [value.error_type for value in gathered if isinstance(value, Failure)]
 
 
 def deadlines(waits: bool) -> Graph[Any, Any, Any, Any]:

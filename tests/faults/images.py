@@ -90,6 +90,11 @@ class Platter:
         """Whether all of it is on the disk."""
         return not self._renamed and not any(content.pending for content in self._present.values())
 
+    @property
+    def is_being_made(self) -> bool:
+        """Whether the file is written with a rollback journal, as it is only until it has a write-ahead log."""
+        return JOURNAL in self._present
+
     def image(self, manner: str, chance: Random, met: Counter[str]) -> dict[str, bytes]:
         """Return the files that may be there.
 

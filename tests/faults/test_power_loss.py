@@ -70,14 +70,14 @@ class Survey:
         self._seen: set[int] = set()
 
     def images(self, manners: tuple[str, ...], every: int) -> None:
-        """Resume on the images after each entry of the trace, or after one of so many, taken at random."""
+        """Resume on the images after each entry while the file is made, and then after one of so many, taken at random."""
         platter, told, acknowledged = Platter(), Told(), dict[str, list[Row]]()
         for number, done in enumerate(self.recording.trace):
             if isinstance(done, Note):
                 acknowledge(done.what, told, acknowledged)
                 continue
             platter.take(done)
-            if self._chance.randrange(every) == 0:
+            if platter.is_being_made or self._chance.randrange(every) == 0:
                 for manner in MANNERS[1:2] if platter.is_settled else manners:
                     image = platter.image(manner, self._chance, self.met)
                     self._resume(image, told, acknowledged, f"{manner} after entry {number}")

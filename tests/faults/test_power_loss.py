@@ -55,6 +55,10 @@ class Recording:
             await self.workload.live(engine, Told())
 
 
+OFTEN = 8
+"""How often a manner is tried after each of the few entries in which a file is made."""
+
+
 class Survey:
     """Images of one recording, and what became of them.
 
@@ -70,17 +74,17 @@ class Survey:
         self._seen: set[int] = set()
 
     def images(self, manners: tuple[str, ...], every: int) -> None:
-        """Resume on the images after each entry while the file is made, and then after one of so many, taken at random."""
+        """Resume on images after each entry while the file is made, and then after one of so many, taken at random."""
         platter, told, acknowledged = Platter(), Told(), dict[str, list[Row]]()
         for number, done in enumerate(self.recording.trace):
             if isinstance(done, Note):
                 acknowledge(done.what, told, acknowledged)
                 continue
             platter.take(done)
-            if platter.is_being_made or self._chance.randrange(every) == 0:
-                for manner in MANNERS[1:2] if platter.is_settled else manners:
-                    image = platter.image(manner, self._chance, self.met)
-                    self._resume(image, told, acknowledged, f"{manner} after entry {number}")
+            times = OFTEN if platter.is_being_made else self._chance.randrange(every) == 0
+            for manner in MANNERS[1:2] * (times > 0) if platter.is_settled else manners * times:
+                image = platter.image(manner, self._chance, self.met)
+                self._resume(image, told, acknowledged, f"{manner} after entry {number}")
         self.met += platter.seen
 
     def _resume(self, image: dict[str, bytes], told: Told, acknowledged: Logs, where: str) -> None:

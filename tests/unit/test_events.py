@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from perdure import events
-from perdure.events import AnyEvent, Event, NodeStarted, decode_events
+from perdure.events import AnyEvent, Event, NodeStarted, as_written, decode_events
 
 KINDS: list[Any] = sorted(get_args(AnyEvent), key=lambda kind: kind.__name__)
 PARTS: list[Any] = [
@@ -74,6 +74,17 @@ def test_an_event_written_before_a_field_was_added_has_its_default(kind: Any) ->
         [event] = decode_events(msgspec.json.encode(written))
         expected = added.default_factory() if added.default is msgspec.NODEFAULT else added.default
         assert getattr(event, added.name) == expected
+
+
+@each_kind
+def test_what_is_left_out_where_it_says_nothing_is_read_back(kind: Any) -> None:
+    fields = msgspec.structs.fields(kind)
+    full = sample(kind)
+    bare = kind(**{field.name: getattr(full, field.name) for field in fields if field.required})
+    for event in (full, bare):
+        data = msgspec.json.encode(as_written([event]))
+        assert decode_events(data) == [event]
+        assert len(data) <= len(msgspec.json.encode([event]))
 
 
 @each_kind

@@ -262,9 +262,9 @@ def _counted_from(error: CodecError, first: int) -> CodecError:
     return CodecError(error.problem, path=path, type_name=error.type_name, remedy=error.remedy)
 
 
-def encoded_events(events: Sequence[Any]) -> bytes:
+def encoded_events(events: list[Any]) -> bytes:
     """Return events as the JSON array that a commit holds."""
-    return _encode_events(list(events))
+    return _encode_events(events)
 
 
 def _hook(value: Any) -> Any:

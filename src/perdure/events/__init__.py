@@ -20,7 +20,7 @@ from perdure.events.forks import (
     ReducerUpdated,
     StreamOpened,
 )
-from perdure.events.log import SEALED, AnyEvent, decode_events
+from perdure.events.log import SEALED, AnyEvent, as_written, decode_events
 from perdure.events.parts import (
     Before,
     Change,
@@ -108,5 +108,6 @@ __all__ = [
     "TimerFired",
     "Value",
     "WaitOpened",
+    "as_written",
     "decode_events",
 ]

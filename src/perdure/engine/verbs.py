@@ -15,7 +15,7 @@ from perdure.engine.handle import RunHandle
 from perdure.engine.reading import Reading
 from perdure.events import RunResumed, RunRetried
 from perdure.graph.types import MISSING
-from perdure.ids import checked_by, checked_identifier
+from perdure.ids import checked_by, checked_identifier, checked_text
 
 
 class Verbs(Reading):
@@ -194,7 +194,7 @@ class Verbs(Reading):
             CodecError: a value can't be stored.
         """
         self._check_open()
-        checked_by(by)
+        by, reason = checked_by(by), checked_text("reason=", reason)
         new_id = checked_identifier("run id", new_run_id) if new_run_id is not None else made_up_id()
         forking = Forking(run_id, at, inputs, outputs or {}, new_id, by, reason, drive)
         info = await self._worker.see_through(fork(self._worker, forking))

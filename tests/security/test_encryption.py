@@ -28,6 +28,7 @@ from perdure import (
     StepContext,
     reduce_list_append,
 )
+from perdure.cli.exits import Exit
 from perdure.cli.main import run as command
 from perdure.engine.inspection.verify import verify_run
 from perdure.store.encryption import sealed_store
@@ -336,7 +337,7 @@ def test_the_command_line_says_which_key_is_missing_and_works_with_it(
     asyncio.run(left_waiting(db))
     code = command([verb, "r", "--db", str(db)])
     told = capsys.readouterr()
-    assert code == 1
+    assert code == Exit.STORE
     assert "encrypted with key 'k1'" in told.err
     assert "Traceback" not in told.err
     keys = tmp_path / "keys"
@@ -347,7 +348,7 @@ def test_the_command_line_says_which_key_is_missing_and_works_with_it(
     assert "encrypted" not in capsys.readouterr().err
     assert code in (0, 3)
     keys.chmod(0o644)
-    assert command([verb, "r", "--db", str(db)]) == 1
+    assert command([verb, "r", "--db", str(db)]) == Exit.STORE
     assert "chmod 600" in capsys.readouterr().err
 
 

@@ -340,7 +340,7 @@ class Engine(Verbs):
             deadline_at(deadline, self._clock),
             checked_tags(tags or {}),
             is_given=not isinstance(deps, Missing),
-            in_trace=child,
+            in_trace=bool(child),
         )
 
     async def begin(self, graph: Graph[Any, Any, Any, Any], starting: Starting) -> Driven | None:

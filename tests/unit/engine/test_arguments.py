@@ -153,7 +153,7 @@ def test_what_would_make_a_log_unreadable_is_refused(tmp_path: Path) -> None:
         {"deadline": timedelta.max},
         {"retry": Retry(max_attempts=2, initial_interval=1e30, max_interval=timedelta.max)},
     ],
-    ids=str,
+    ids=["a wait", "a wait that code sets", "a deadline", "a retry"],
 )
 def test_what_is_due_at_the_end_of_time_can_be_stored_and_shown(tmp_path: Path, given: dict[str, Any]) -> None:
     g: GraphBuilder[Any, Any, Any, Any] = GraphBuilder(name="patient", input_type=int, output_type=int)

@@ -190,6 +190,8 @@ def test_a_run_whose_key_is_missing_is_refused_parked_and_not_lost(tmp_path: Pat
             with pytest.raises(EncryptionError, match="'k1'"):
                 await engine.cancel("r")
             with pytest.raises(EncryptionError, match="'k1'"):
+                await engine.recover_run("r")
+            with pytest.raises(EncryptionError, match="'k1'"):
                 await engine.start(GRAPH, inputs=[CANARY], state=Seen([]), run_id="r")
         async with Engine.open(db, [GRAPH], encryption=KEYS, drive=False) as client:
             [wait] = await client.waiting("r")

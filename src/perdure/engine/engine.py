@@ -404,9 +404,11 @@ class Engine(Verbs):
             RunConflict: it is paused, or stalled and this engine hasn't the very graph it began with; or it isn't to be driven
                 here, and is over or driven by somebody else.
             RunStalled: it is of a graph that this engine wasn't given.
+            EncryptionError: the key of the run wasn't given.
         """
         by, reason = checked_by(by), checked_text("reason=", reason)
         info = await self.get(run_id)
+        check_readable(info)
         if drive and Status(info.status) in OVER:
             return self.attach(run_id)
         drive = drive and self._worker.drives

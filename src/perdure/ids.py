@@ -60,7 +60,7 @@ def checked_identifier(kind: str, value: str) -> str:
         raise InvalidIdentifier(
             f"{shown} can't be a {kind}: give a string of 1 to {MAX_IDENTIFIER_LENGTH} printable characters"
         )
-    return value
+    return _plain(value)
 
 
 def checked_by(by: str) -> str:
@@ -69,21 +69,32 @@ def checked_by(by: str) -> str:
     Raises:
         InvalidIdentifier: it can't be one.
     """
-    return checked_identifier("by=", by) if by != "" else by
+    return checked_identifier("by=", by) if by != "" else ""
 
 
 def checked_text(kind: str, text: str) -> str:
     """Return a text for the record, as a reason is, if it is no longer than such may be.
 
     Raises:
-        InvalidIdentifier: it is longer, or no text.
+        InvalidIdentifier: it is longer, or no text, or holds half of a surrogate pair.
     """
     if not isinstance(text, str) or len(text) > MAX_TEXT_LENGTH:
         size = f"{len(text):,} characters" if isinstance(text, str) else type(text).__name__
         raise InvalidIdentifier(
             f"{kind} of {size}: it may have {MAX_TEXT_LENGTH:,} characters. Keep what is longer elsewhere, and say where"
         )
-    return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidIdentifier(
+            f"{text[:60]!r} can't be a {kind}: it holds half of a surrogate pair, which UTF-8 can't express"
+        ) from None
+    return _plain(text)
+
+
+def _plain(text: str) -> str:
+    """Return a text as a plain ``str``, also one that is a member of a ``StrEnum``."""
+    return str.__str__(text)
 
 
 START_TASK: Final = identify("start")

@@ -11,7 +11,7 @@ import asyncio
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -47,6 +47,9 @@ KINDS: dict[str, tuple[int, ...]] = {
     "access": (apsw.SQLITE_IOERR_ACCESS,),
     "delete": (apsw.SQLITE_IOERR_DELETE,),
 }
+SOME = {"write": (1, 129, 171), "sync": (1, 12), "read": (12, 63), "lock": (1, 3), "size": (1, 12)}
+"""The calls at which the short form fails, else the first: while the file is made, and while runs are driven."""
+
 LATE = ("write", "sync", "truncate", "delete")
 """What may have been done though it failed."""
 
@@ -170,13 +173,13 @@ class Case:
         await see_through(self.workload, path, told, acknowledged)
 
 
-def cases(kind: str, folder: Path, met: Counter[str], *, every: int = 1, most: int | None = None) -> Iterator[Case]:
+def cases(kind: str, folder: Path, met: Counter[str], *, nths: Iterable[int] = range(1, 10_000)) -> Iterator[Case]:
     """Yield cases with the fault at the first call, the next one, and so on."""
     workload = Workload(width=3, rounds=1)
     for code in KINDS[kind]:
         for lasts in (False, True):
             for is_late in (False, True) if kind in LATE else (False,):
-                for nth in range(1, 10_000 if most is None else most, every):
+                for nth in nths:
                     fault = Fault(frozenset({kind}), nth, code, lasts, is_late)
                     ending = "stays" if nth % 3 == 0 else "closed"
                     case = Case(workload, folder / f"{kind}-{code}-{lasts}-{is_late}-{nth}", fault, ending, met)
@@ -195,9 +198,11 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_failing_disk_loses_nothing_and_leaves_nobody_waiting(tmp_path: Path, kind: str) -> None:
     met: Counter[str] = Counter()
-    for case in cases(kind, tmp_path, met, every=163, most=170):
-        case.run()
-    assert met["cases"] > 0
+    for case in cases(kind, tmp_path, met, nths=SOME.get(kind, (1,))):
+        met["cases in which it failed"] += case.run()
+    assert met["cases in which it failed"] > 0
+    if kind == "sync":
+        assert met["OutcomeUnknown"] > 0
 
 
 @pytest.mark.campaign

@@ -28,6 +28,7 @@ from perdure import (
     StepContext,
     reduce_list_append,
 )
+from perdure.cli.exits import Exit
 from perdure.cli.main import run as command
 from perdure.engine.inspection.verify import verify_run
 from perdure.store.encryption import sealed_store
@@ -189,6 +190,8 @@ def test_a_run_whose_key_is_missing_is_refused_parked_and_not_lost(tmp_path: Pat
             with pytest.raises(EncryptionError, match="'k1'"):
                 await engine.cancel("r")
             with pytest.raises(EncryptionError, match="'k1'"):
+                await engine.recover_run("r")
+            with pytest.raises(EncryptionError, match="'k1'"):
                 await engine.start(GRAPH, inputs=[CANARY], state=Seen([]), run_id="r")
         async with Engine.open(db, [GRAPH], encryption=KEYS, drive=False) as client:
             [wait] = await client.waiting("r")
@@ -336,7 +339,7 @@ def test_the_command_line_says_which_key_is_missing_and_works_with_it(
     asyncio.run(left_waiting(db))
     code = command([verb, "r", "--db", str(db)])
     told = capsys.readouterr()
-    assert code == 1
+    assert code == Exit.STORE
     assert "encrypted with key 'k1'" in told.err
     assert "Traceback" not in told.err
     keys = tmp_path / "keys"
@@ -347,7 +350,7 @@ def test_the_command_line_says_which_key_is_missing_and_works_with_it(
     assert "encrypted" not in capsys.readouterr().err
     assert code in (0, 3)
     keys.chmod(0o644)
-    assert command([verb, "r", "--db", str(db)]) == 1
+    assert command([verb, "r", "--db", str(db)]) == Exit.STORE
     assert "chmod 600" in capsys.readouterr().err
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -58,14 +61,18 @@ def test_copies_and_exports_are_for_their_owner_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "dangling link"])
-def test_nothing_is_overwritten_and_no_link_is_followed(kind: str, tmp_path: Path) -> None:
+def test_nothing_is_overwritten_and_no_link_is_followed(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     db, victim, target = tmp_path / "r.db", tmp_path / "victim", tmp_path / "target"
     asyncio.run(GRAPH.run(inputs=1, store=db, run_id="r"))
     if kind != "dangling link":
         victim.write_text("precious")
     target.write_text("precious") if kind == "file" else target.symlink_to(victim)
     assert command(["backup", str(target), "--db", str(db)]) != 0
-    assert command(["export-run", "r", str(target), "--db", str(db)]) != 0
+    assert "something is there already" in capsys.readouterr().err
+    assert command(["export", "r", "-o", str(target), "--db", str(db)]) != 0
+    assert str(target) in capsys.readouterr().err
 
     async def copying() -> None:
         store = SQLiteStore(db)
@@ -78,6 +85,29 @@ def test_nothing_is_overwritten_and_no_link_is_followed(kind: str, tmp_path: Pat
 
     asyncio.run(copying())
     assert not victim.exists() if kind == "dangling link" else victim.read_text() == "precious"
+
+
+def test_a_backup_has_no_name_before_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of one is a sound file without tables to SQLite, which an engine would take for a new store."""
+    db, target = tmp_path / "r.db", tmp_path / "copy.db"
+    asyncio.run(GRAPH.run(inputs=1, store=db, run_id="r"))
+    named: list[str] = []
+
+    def link(part: Path, name: Path) -> None:
+        assert not target.exists()
+        assert part.stat().st_mode & 0o777 == 0o600
+        with closing(sqlite3.connect(part)) as copy:
+            assert copy.execute("SELECT count(*) FROM run").fetchall() == [(1,)]
+        named.append(part.name)
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", link)
+    assert command(["backup", str(target), "--db", str(db)]) == 0
+    assert named
+    assert modes(tmp_path) == {"r.db": 0o600, "copy.db": 0o600}
+    monkeypatch.undo()
+    assert command(["backup", str(tmp_path / "other.db"), "--db", str(db)]) == 0
+    assert modes(tmp_path) == {"r.db": 0o600, "copy.db": 0o600, "other.db": 0o600}
 
 
 def test_the_doctor_warns_of_a_folder_in_which_others_may_write(

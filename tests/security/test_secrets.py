@@ -11,7 +11,7 @@ import pickle
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import pytest
@@ -23,10 +23,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import BaseModel, SecretStr
 
 from perdure import (
+    AnswerRefused,
     CodecError,
     Engine,
     GraphBuilder,
     GraphBuildingError,
+    InvalidIdentifier,
     RunFailed,
     Secret,
     SQLiteStore,
@@ -153,10 +155,11 @@ def test_a_canary_is_found_nowhere(
     assert CANARY not in caplog.text + "".join(str(vars(record)) for record in caplog.records)
     for arguments in (
         ["runs"], ["show", "r"], ["show", "r", "--json"], ["history", "r"], ["history", "r", "--json"], ["state", "r"], ["explain", "r"],
-        ["timeline", "r"], ["trace", "r"], ["export", "r"], ["export-run", "r", str(tmp_path / "exported")], ["waiting"],
+        ["timeline", "r"], ["trace", "r"], ["export", "r"], ["export", "r", "-o", str(tmp_path / "exported")], ["export", "r", "--format", "otlp"], ["plan", "f", "recover"], ["doctor"],
+        ["export", "r", "--format", "chrome-trace"], ["verify"], ["du"], ["watch", "r"], ["waiting", "--json"], ["runs", "--json"], ["timeline", "r", "--json"], ["plan", "r", "retry"], ["waiting"],
         ["backup", str(tmp_path / "copy.db")], ["diff", "r", "f"],
     ):  # fmt: skip
-        command([*arguments, "--db", str(db)])
+        assert command([*arguments, "--db", str(db)]) in (0, 1), arguments
     printed = capsys.readouterr()
     assert LEFT_OUT in printed.out
     assert CANARY not in printed.out + printed.err
@@ -429,6 +432,40 @@ def test_a_secret_is_refused_wherever_it_would_be_stored(make: Any, tmp_path: Pa
         with pytest.raises(CodecError, match="deps") as caught:
             asyncio.run(graph.run(inputs=inputs, state=state, store=db))
         assert CANARY not in str(caught.value)
+    assert CANARY.encode() not in bytes_in(tmp_path)
+
+
+def test_a_secret_is_refused_in_all_that_people_say(tmp_path: Path) -> None:
+    g = GraphBuilder(name="asking", input_type=Any, output_type=Any)
+    ask, told = g.human("ask", form=Any), g.signal("told", Any)  # type: ignore[type-abstract]
+    g.add(g.edge_from(g.start_node).to(ask), g.edge_from(ask).to(told), g.edge_from(told).to(g.end_node))
+    graph, secret = g.build(), cast("Any", Secret(CANARY))
+
+    async def running() -> None:
+        async with Engine.open(tmp_path / "r.db", [graph]) as engine:
+            handle = await engine.start(graph, inputs=1, run_id="r")
+            [wait] = await handle.until_waiting()
+            for said in (
+                *(lambda value=value: engine.respond("r", wait.task_id, value) for value in (secret, {"k": [secret]})),
+                *(lambda value=value: engine.signal("r", "told", value) for value in (secret, Holder(secret))),
+                lambda: engine.start(graph, inputs=1, run_id=secret),
+                lambda: engine.start(graph, inputs=1, by=secret),
+                lambda: engine.start(graph, inputs=1, tags={"team": secret}),
+                lambda: engine.start(graph, inputs=1, tags={secret: "team"}),
+                lambda: engine.list(tags={"team": secret}),
+                lambda: engine.signal("r", secret),
+                lambda: engine.pause("r", reason=secret),
+                lambda: engine.cancel("r", by=secret),
+                lambda: engine.fork_run("r", outputs={"ask": secret}),
+                lambda: engine.fork_run("r", inputs=[secret]),
+                lambda: engine.fork_run("r", at=1, reason=secret),
+            ):
+                with pytest.raises((AnswerRefused, InvalidIdentifier, CodecError)) as caught:
+                    await said()
+                assert CANARY not in str(caught.value)
+            assert [info.run_id for info in await engine.list()] == ["r"]
+
+    asyncio.run(running())
     assert CANARY.encode() not in bytes_in(tmp_path)
 
 

@@ -40,6 +40,20 @@ class Rude(Exception):
     __repr__ = __str__
 
 
+@dataclass(frozen=True)
+class Frozen(Exception):
+    """An exception that nothing can be noted on."""
+
+    code: int = 3
+
+
+def unlisted() -> Exception:
+    """Return an exception whose notes are no list."""
+    error = ValueError("unlisted")
+    error.__notes__ = None  # type: ignore[assignment]
+    return error
+
+
 def raising(error: BaseException) -> Callable[..., Any]:
     def function(*given: Any) -> Any:
         raise error
@@ -85,6 +99,9 @@ BODIES: dict[str, tuple[Graph[Any, Any, Any, Any], str]] = {
     "raises StopAsyncIteration": (one_step(raising(StopAsyncIteration())), "StopAsyncIteration"),
     "raises as if cancelled": (one_step(raising(asyncio.CancelledError())), "CancelledError"),
     "raises what can't be told": (one_step(raising(Rude())), "Rude"),
+    "raises what can't be noted on": (one_step(raising(Frozen())), "Frozen"),
+    "raises what has strange notes": (one_step(raising(unlisted())), "ValueError"),
+    "raises what UTF-8 can't express": (one_step(raising(ValueError("no file \udcff"))), "ValueError"),
     "raises a group": (one_step(raising(BaseExceptionGroup("g", [Strange(), ValueError()]))), "BaseExceptionGroup"),
     "recurs without end": (one_step(lambda ctx: endless(0)), "RecursionError"),
     "runs out of memory": (one_step(raising(MemoryError())), "MemoryError"),

@@ -31,6 +31,7 @@ def drive_to_end(app: str, db: Path, begin: Callable[[Engine], Awaitable[RunHand
     """Let a run begin to be driven, wait for its end, and print its result."""
     from perdure.cli.application import engine_of  # noqa: PLC0415
     from perdure.cli.main import one_line  # noqa: PLC0415
+    from perdure.kernel.decide.describe import describe  # noqa: PLC0415
 
     check_exists(db)
     engine = engine_of(app, db)
@@ -39,9 +40,10 @@ def drive_to_end(app: str, db: Path, begin: Callable[[Engine], Awaitable[RunHand
     except PerdureError:
         raise
     except Exception as error:  # a step's own
-        notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("perdure: in run ")]
+        said = describe(error)
+        notes = [note for note in said.notes if note.startswith("perdure: in run ")]
         where = notes[0].removeprefix("perdure: in ") if notes else "the run"
-        click.echo(f"perdure: {where} failed: {type(error).__name__}: {one_line(str(error))}", err=True)
+        click.echo(f"perdure: {where} failed: {said.type}: {one_line(said.message)}", err=True)
         click.get_current_context().exit(Exit.FAILED)
     if as_json:
         from perdure.engine.inspection.untyped import shown  # noqa: PLC0415

@@ -8,6 +8,7 @@ import click
 
 from perdure.errors import (
     AnswerRefused,
+    EncryptionError,
     GraphSetupError,
     InvalidIdentifier,
     PerdureError,
@@ -49,7 +50,7 @@ def exit_for(error: PerdureError) -> Exit:
         return Exit.CONFLICT
     if isinstance(error, GraphSetupError | InvalidIdentifier):
         return Exit.USAGE
-    return Exit.STORE if isinstance(error, StoreError) else Exit.FAILED
+    return Exit.STORE if isinstance(error, StoreError | EncryptionError) else Exit.FAILED
 
 
 def tell_damage(problem: str) -> None:

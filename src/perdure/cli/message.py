@@ -38,7 +38,7 @@ def decoded(ctx: click.Context, param: click.Parameter, text: str) -> Any:
     """
     try:
         return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
         raise click.BadParameter(
             f"{text!r} is no JSON ({error}); a string has quotes of its own: '\"text\"'", ctx=ctx, param=param
         ) from error

@@ -11,6 +11,7 @@ import click
 from perdure.cli.arguments import graph_option
 from perdure.cli.database import awaited, db_option, json_lines_option, opened
 from perdure.cli.output import Moment, clipped, duration, iso, moment, print_json_lines, print_table, tell_limit
+from perdure.ids import checked_identifier
 from perdure.kernel.fold.status import Status
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Tag(click.ParamType[tuple[str, str]]):
         name, equals, text = str(value).partition("=")
         if not equals:
             self.fail(f"{value!r} isn't of the form NAME=TEXT, as in team=billing")
-        return name, text
+        return checked_identifier("name of a tag", name), checked_identifier("tag", text)
 
 
 @click.command("runs")

@@ -116,6 +116,16 @@ def checked_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {checked_identifier("name of a tag", name): checked_identifier("tag", text) for name, text in tags.items()}
 
 
+def check_place(at: int | str | None) -> None:
+    """Check what is to say from where on a run is forked.
+
+    Raises:
+        GraphSetupError: it is neither the seq of an event nor a task.
+    """
+    if isinstance(at, bool) or not isinstance(at, int | str | None):
+        raise GraphSetupError(f"at={at!r:.80}: give the seq of an event, or the id or the path of a task")
+
+
 def deadline_at(deadline: timedelta | datetime | None, clock: Clock) -> int | None:
     """Return when a run has to be over, in microseconds since 1970.
 

@@ -340,7 +340,7 @@ class Engine(Verbs):
             deadline_at(deadline, self._clock),
             checked_tags(tags or {}),
             is_given=not isinstance(deps, Missing),
-            in_trace=child,
+            in_trace=bool(child),
         )
 
     async def begin(self, graph: Graph[Any, Any, Any, Any], starting: Starting) -> Driven | None:
@@ -404,10 +404,11 @@ class Engine(Verbs):
             RunConflict: it is paused, or stalled and this engine hasn't the very graph it began with; or it isn't to be driven
                 here, and is over or driven by somebody else.
             RunStalled: it is of a graph that this engine wasn't given.
+            EncryptionError: the key of the run wasn't given.
         """
-        checked_by(by)
-        checked_text("reason=", reason)
+        by, reason = checked_by(by), checked_text("reason=", reason)
         info = await self.get(run_id)
+        check_readable(info)
         if drive and Status(info.status) in OVER:
             return self.attach(run_id)
         drive = drive and self._worker.drives

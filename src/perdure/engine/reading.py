@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from perdure.engine.arguments import checked_tags
 from perdure.engine.calling.values import CodedValues
 from perdure.engine.clock import Clock
 from perdure.engine.driving.driven import Driven
@@ -101,6 +102,7 @@ class Reading:
 
         Raises:
             GraphSetupError: a time has no zone.
+            InvalidIdentifier: no run can have such a tag.
         """
         self._check_open()
         wanted = [Status(status).value for status in statuses]
@@ -112,7 +114,7 @@ class Reading:
             before=time_of("before", None if isinstance(before, RunInfo) else before),
             since=time_of("since", since),
             after=after,
-            tags=tags or {},
+            tags=checked_tags(tags or {}),
         )
 
     async def history(

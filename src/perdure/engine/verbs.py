@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from perdure.engine.arguments import check_place
 from perdure.engine.calling.waiting import Waiting
 from perdure.engine.control.answering import Answering
 from perdure.engine.control.control import Control
@@ -14,8 +15,9 @@ from perdure.engine.control.starting import made_up_id
 from perdure.engine.handle import RunHandle
 from perdure.engine.reading import Reading
 from perdure.events import RunResumed, RunRetried
+from perdure.graph.nodes.policies import optional_count
 from perdure.graph.types import MISSING
-from perdure.ids import checked_by, checked_identifier
+from perdure.ids import checked_by, checked_identifier, checked_text
 
 
 class Verbs(Reading):
@@ -84,7 +86,7 @@ class Verbs(Reading):
             RunConflict: it is over, or stands still already.
         """
         self._check_open()
-        await self._control.stop(run_id, "pause", by, reason, now=now)
+        await self._control.stop(run_id, "pause", by, reason, now=bool(now))
 
     async def cancel(self, run_id: str, *, by: str = "", reason: str = "") -> None:
         """End a run for good; when this returns the request is durable.
@@ -130,8 +132,10 @@ class Verbs(Reading):
             RunNotFound: there is no such run.
             RunConflict: it hasn't failed, or somebody else has just retried it.
             RunStalled: this engine is to drive it and wasn't given its graph.
+            GraphSetupError: the limit isn't a whole number of at least 1.
         """
         self._check_open()
+        optional_count("max_steps", max_steps)
         await self._control.start_again(run_id, "retry", RunRetried(by, reason, max_steps), drive=drive)
         return self.attach(run_id)
 
@@ -194,7 +198,8 @@ class Verbs(Reading):
             CodecError: a value can't be stored.
         """
         self._check_open()
-        checked_by(by)
+        by, reason = checked_by(by), checked_text("reason=", reason)
+        check_place(at)
         new_id = checked_identifier("run id", new_run_id) if new_run_id is not None else made_up_id()
         forking = Forking(run_id, at, inputs, outputs or {}, new_id, by, reason, drive)
         info = await self._worker.see_through(fork(self._worker, forking))
@@ -224,4 +229,5 @@ class Verbs(Reading):
             GraphSetupError: there is no such verb, or it takes none of the arguments.
         """
         self._check_open()
+        check_place(at)
         return await planned(self._worker, verb, Forking(run_id, at, MISSING, outputs or {}, run_id, ""))

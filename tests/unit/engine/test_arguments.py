@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from perdure import (
     GraphSetupError,
     InvalidIdentifier,
     MemoryStore,
+    Retry,
     SQLiteStore,
+    Status,
     StepContext,
     StoreReadOnly,
 )
+from perdure.cli.main import run as command
 
 
 def one_step(body: Any, name: str = "one") -> Graph[Any, Any, Any, Any]:
@@ -114,3 +118,62 @@ def test_what_a_step_raises_is_noted_with_its_run_and_its_task(*, store: bool) -
     with pytest.raises(LookupError, match="no such thing") as caught:
         one_step(fail).run_sync(inputs=1, run_id="r", store=MemoryStore() if store else None)
     assert sorted(caught.value.__notes__) == ["perdure: in run 'r'", "perdure: in task 'step'"]
+
+
+def test_what_would_make_a_log_unreadable_is_refused(tmp_path: Path) -> None:
+    """An event with a value of a wrong type is written for ever, and can't be read again."""
+
+    async def fail(ctx: StepContext[Any, None, int]) -> int:
+        raise LookupError("no such thing")
+
+    async def main() -> None:
+        graph = one_step(fail)
+        async with Engine.open(tmp_path / "runs.db", [graph]) as engine:
+            handle = await engine.start(graph, inputs=1, run_id="r", child=1)  # type: ignore[arg-type]
+            with pytest.raises(LookupError):
+                await handle.result()
+            before = await engine.history("r")
+            for wrong in (True, 0, 1.5, "9", 1 << 63):
+                with pytest.raises(GraphSetupError, match="give a whole number of at least 1"):
+                    await engine.retry("r", max_steps=wrong)  # type: ignore[arg-type]
+            for wrong in (True, 1.0, b"step"):
+                with pytest.raises(GraphSetupError, match="give the seq of an event"):
+                    await engine.fork_run("r", at=wrong)  # type: ignore[arg-type]
+            assert await engine.history("r") == before
+            assert [info.run_id for info in await engine.list()] == ["r"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"wait": timedelta.max},
+        {"wait": lambda ctx: timedelta.max},
+        {"deadline": timedelta.max},
+        {"retry": Retry(max_attempts=2, initial_interval=1e30, max_interval=timedelta.max)},
+    ],
+    ids=["a wait", "a wait that code sets", "a deadline", "a retry"],
+)
+def test_what_is_due_at_the_end_of_time_can_be_stored_and_shown(tmp_path: Path, given: dict[str, Any]) -> None:
+    g: GraphBuilder[Any, Any, Any, Any] = GraphBuilder(name="patient", input_type=int, output_type=int)
+
+    async def fail(ctx: StepContext[Any, None, int]) -> int:
+        raise LookupError("no such thing")
+
+    nap = g.sleep(given.get("wait", timedelta(hours=1)), node_id="nap")
+    step = g.step(fail, node_id="step", retry=given.get("retry"))
+    first, last = (step, nap) if "retry" in given else (nap, step)
+    g.add(g.edge_from(g.start_node).to(first), g.edge_from(first).to(last), g.edge_from(last).to(g.end_node))
+    graph = g.build()
+
+    async def main() -> None:
+        async with Engine.open(tmp_path / "runs.db", [graph]) as engine:
+            handle = await engine.start(graph, inputs=1, run_id="r", deadline=given.get("deadline"))
+            while await handle.status() is not Status.WAITING:
+                await asyncio.sleep(0)
+            assert "2" in str(await engine.explain("r"))
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+    for arguments in (["show", "r"], ["explain", "r"], ["waiting"], ["history", "r"], ["runs"]):
+        assert command([*arguments, "--db", str(tmp_path / "runs.db")]) == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlite_stores import opened, python, query, run
 
-from perdure.errors import StoreError, StoreForeign, StoreReadOnly, StoreTooNew, StoreUnsupported
+from perdure.errors import StoreError, StoreFaulty, StoreForeign, StoreReadOnly, StoreTooNew, StoreUnsupported
 from perdure.store.sqlite import connection as connections
 from perdure.store.sqlite import file
 from perdure.store.sqlite.schema import APPLICATION_ID
@@ -278,3 +278,25 @@ def test_an_sqlite_that_is_too_old_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(file, "MINIMUM_SQLITE", (99, 0, 0))
     with pytest.raises(StoreUnsupported, match=r"needs 99\.0\.0 or later"):
         run(open_and_close(tmp_path / "runs.db"))
+
+
+@pytest.mark.parametrize("how", ["deleted", "renamed", "replaced"])
+def test_nothing_is_acknowledged_in_a_file_that_nobody_finds_any_more(tmp_path, how):
+    """SQLite goes on writing to a file that has lost its name, and all of that is lost with the last process."""
+    path, other = tmp_path / "runs.db", tmp_path / "other.db"
+
+    async def main():
+        async with opened(other) as store:
+            await create(store, "other")
+        async with opened(path) as store:
+            await create(store, "before")
+            if how == "deleted":
+                path.unlink()
+            elif how == "renamed":
+                path.rename(tmp_path / "renamed.db")
+            else:
+                other.replace(path)
+            with pytest.raises(StoreFaulty, match=r"was deleted or replaced.*put the right file there"):
+                await create(store, "after")
+
+    run(main())

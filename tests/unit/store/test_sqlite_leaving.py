@@ -57,6 +57,25 @@ asyncio.run(main())
 }
 
 
+INTERRUPTED = """
+begins = threading.Thread.start
+def interrupted(thread):
+    threading.Thread.start = begins
+    begins(thread)
+    raise KeyboardInterrupt
+threading.Thread.start = interrupted
+try:
+    asyncio.run(begin())
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_a_ctrl_c_while_a_connection_begins_does_not_keep_the_interpreter(tmp_path):
+    done = python(START + INTERRUPTED, tmp_path / "runs.db", timeout_s=HANGS_S)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
 @pytest.mark.parametrize("program", NEVER_CLOSED.values(), ids=NEVER_CLOSED.keys())
 def test_a_store_that_is_never_closed_does_not_keep_the_interpreter(tmp_path, program):
     path = tmp_path / "runs.db"

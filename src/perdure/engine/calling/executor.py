@@ -31,6 +31,7 @@ from perdure.graph.nodes.step import Step
 from perdure.graph.nodes.wait import Wait
 from perdure.graph.plan import NodeKind
 from perdure.ids import checked_identifier
+from perdure.kernel.decide.describe import add_note
 from perdure.kernel.decide.results import Continued, Failed, Result, Streaming, Succeeded
 from perdure.kernel.fold.apply import PASSING
 from perdure.kernel.fold.run import Instance, Run, Task
@@ -239,7 +240,7 @@ class Executor:
             delay = retry.delay(task.failures + 1, error, drawn) if retry is not None else None
         except Exception as raised:  # by the step's own test of what is to be tried again
             delay = None
-            error.add_note(f"perdure: it isn't tried again, since the test for that raised {type(raised).__name__}")
+            add_note(error, f"perdure: it isn't tried again, since the test for that raised {type(raised).__name__}")
         return Failed(
             task.id, attempt, self._values.describe(error), error, int(delay * 1e6) if delay is not None else None
         )

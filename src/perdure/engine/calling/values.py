@@ -13,7 +13,7 @@ import msgspec
 
 from perdure.codec.codec import CHUNK_ITEMS, Blobs, Codec, Written, resolved
 from perdure.events import ErrorInfo, Items, Route, Value
-from perdure.kernel.decide.describe import describe
+from perdure.kernel.decide.describe import bounded, describe
 from perdure.kernel.fold.run import Chunk, Item, Ref, Source
 from perdure.kernel.state.operations import Operation
 
@@ -267,7 +267,7 @@ class CodedValues:
     def describe(self, error: BaseException) -> ErrorInfo:
         """Return an exception as data, without what isn't to be stored."""
         info, redaction = describe(error), self._codec.redaction
-        return info if redaction is None else redaction.error(info)
+        return bounded(info if redaction is None else redaction.error(info))
 
     def title(self, text: str) -> str:
         """Return the text, without what isn't to be stored."""

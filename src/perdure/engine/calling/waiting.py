@@ -155,9 +155,9 @@ def parked(
                 f"wait {wait.id!r}: the function of {what}= returned {text!r:.80}, and not a string"
             )
     try:
-        checked_text("title", title)
+        title = checked_text("title", title)
         if assignee:
-            checked_identifier("assignee", assignee)
+            assignee = checked_identifier("assignee", assignee)
     except InvalidIdentifier as error:
         raise GraphRuntimeError(f"wait {wait.id!r}: {error.message}") from None
     return Parked(task.id, context.attempt, recorded(title), recorded(assignee), due_at)

@@ -43,8 +43,7 @@ class Answering:
 
     async def respond(self, run_id: str, task_id: str, value: Any, by: str) -> None:
         """Answer a task that waits for a person."""
-        checked_by(by)
-        checked_identifier("task id", task_id)
+        by, task_id = checked_by(by), checked_identifier("task id", task_id)
         info = await self._info(run_id)
         data = self._recorded("answer", plain_answer(value))
         decoded_answer(data)
@@ -76,8 +75,7 @@ class Answering:
 
     async def signal(self, run_id: str, name: str, payload: Any, by: str) -> None:
         """Send a signal to a run."""
-        checked_by(by)
-        checked_identifier("name of a signal", name)
+        by, name = checked_by(by), checked_identifier("name of a signal", name)
         info = await self._info(run_id)
         data = self._recorded("signal", plain_answer(payload))
         decoded_answer(data)

@@ -64,8 +64,7 @@ class Control:
 
     async def stop(self, run_id: str, verb: Stop, by: str, reason: str, *, now: bool = False) -> None:
         """Ask for a run to stand still or to end."""
-        checked_by(by)
-        checked_text("reason=", reason)
+        by, reason = checked_by(by), checked_text("reason=", reason)
         info = await find(self._store, run_id)
         check_accepts(info, verb)
         check_readable(info)
@@ -114,16 +113,15 @@ class Control:
 
     async def accept(self, run_id: str, by: str, reason: str) -> None:
         """Let a stalled run go on with the graph as it is now, driven here or, by a client, left to others."""
-        checked_by(by)
-        checked_text("reason=", reason)
+        by, reason = checked_by(by), checked_text("reason=", reason)
         mine = self._worker.graphs.of(await find(self._store, run_id))
         event = RunAccepted(mine.graph.fingerprint if mine is not None else "", by, reason)
         await self._worker.see_through(self._start_again(run_id, "accept", event, drive=True))
 
     async def start_again(self, run_id: str, verb: Verb, event: RunResumed | RunRetried, *, drive: bool) -> None:
         """Let a paused or a failed run go on, driven here or by whoever else knows its graph."""
-        checked_by(event.by)
-        checked_text("reason=", event.reason)
+        said = {"by": checked_by(event.by), "reason": checked_text("reason=", event.reason)}
+        event = msgspec.structs.replace(event, **said)
         await self._worker.see_through(self._start_again(run_id, verb, event, drive=drive and self._worker.drives))
 
     async def _start_again(self, run_id: str, verb: Verb, event: AnyStart, *, drive: bool) -> None:

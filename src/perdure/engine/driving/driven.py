@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, TypeVar
 
 from perdure.engine.driving.driver import Driver
+from perdure.kernel.decide.describe import add_note
 from perdure.kernel.fold.run import Run
 from perdure.kernel.fold.status import Status
 from perdure.store.records import Lease
@@ -88,9 +89,7 @@ class Driven:
 
 def noted(exception: BaseException, run: Run) -> BaseException:
     """Add to an exception which run it made fail."""
-    note = f"perdure: in run {run.run_id!r}"
-    if note not in getattr(exception, "__notes__", ()):
-        exception.add_note(note)
+    add_note(exception, f"perdure: in run {run.run_id!r}")
     return exception
 
 

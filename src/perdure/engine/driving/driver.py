@@ -41,6 +41,7 @@ from perdure.graph.graph import Graph
 from perdure.kernel.decide.conclude import Successor
 from perdure.kernel.decide.decide import Happening, decide, hand_back, rest_of, take_over
 from perdure.kernel.decide.deciding import ArrivalFailed, Decision
+from perdure.kernel.decide.describe import add_note
 from perdure.kernel.decide.results import Delivery, Failed, Request, Result
 from perdure.kernel.fold.apply import apply
 from perdure.kernel.fold.run import Phase, Run
@@ -62,9 +63,9 @@ class Durable(msgspec.Struct, gc=False):
 
 def noted(exception: BaseException | None, notes: Sequence[str]) -> BaseException | None:
     """Add notes to an exception that it doesn't carry yet."""
-    for note in notes if exception is not None else ():
-        if exception is not None and note not in getattr(exception, "__notes__", ()):
-            exception.add_note(note)
+    if exception is not None:
+        for note in notes:
+            add_note(exception, note)
     return exception
 
 

@@ -6,6 +6,7 @@ JSON, from a person or another process, and is made into a value of the form's t
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -97,7 +98,25 @@ def plain_answer(value: Any) -> bytes:
     """
     try:
         if is_model(type(value)):
-            return str(value.model_dump_json(by_alias=True)).encode()
-        return msgspec.json.encode(value)
+            data = str(value.model_dump_json(by_alias=True)).encode()
+            plain = value.model_dump() if b"null" in data else None
+        else:
+            data = msgspec.json.encode(value)
+            plain = msgspec.to_builtins(value) if b"null" in data else None
+        _check_finite(plain)
     except (TypeError, ValueError, RecursionError) as error:
         raise AnswerRefused(f"the answer of type {type(value).__name__} can't be given as JSON: {error}") from error
+    return data
+
+
+def _check_finite(plain: Any) -> None:
+    """Raise if there is a float that JSON has no number for, where encoders write null.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if isinstance(plain, float) and not isfinite(plain):
+        raise ValueError(f"JSON has no number for {plain}")
+    parts = plain.values() if isinstance(plain, dict) else plain if isinstance(plain, list | tuple | set) else ()
+    for part in parts:
+        _check_finite(part)

@@ -15,6 +15,10 @@ Seconds: TypeAlias = float | timedelta
 ExceptionTest: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 
 
+LONGEST = timedelta(days=365_000)
+"""What is to take longer takes so long: a time that no calendar has can be neither stored nor shown."""
+
+
 def seconds(name: str, value: Seconds) -> float:
     """Return a length of time in seconds.
 
@@ -71,7 +75,7 @@ class Retry:
         """
         if failures >= self.max_attempts or not _fits(error, self.retry_on) or _fits(error, self.no_retry_on):
             return None
-        longest = seconds("max_interval", self.max_interval)
+        longest = min(seconds("max_interval", self.max_interval), LONGEST.total_seconds())
         try:
             full = min(
                 seconds("initial_interval", self.initial_interval) * self.backoff_factor ** (failures - 1), longest
@@ -239,9 +243,9 @@ def at_least_one(name: str, value: int) -> int:
     """Return a number that has to be a whole number of at least 1.
 
     Raises:
-        GraphSetupError: it isn't.
+        GraphSetupError: it isn't, or takes more than 64 bits.
     """
-    if type(value) is not int or value < 1:
+    if type(value) is not int or not 1 <= value < 1 << 63:
         raise GraphSetupError(f"{name}={value!r:.80}: give a whole number of at least 1")
     return value
 

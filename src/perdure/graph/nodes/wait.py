@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Generic, TypeAlias
 
 from perdure.errors import GraphSetupError
+from perdure.graph.nodes.policies import LONGEST
 from perdure.graph.nodes.step import StepContext
 from perdure.graph.plan import WaitKind
 from perdure.graph.types import DepsT_contra, InputT_contra, OutputT_co, StateT_contra
@@ -112,14 +113,14 @@ class Wait(Generic[StateT_contra, DepsT_contra, InputT_contra, OutputT_co]):
 
 
 def microseconds(name: str, value: object) -> int:
-    """Return a length of time in whole microseconds.
+    """Return a length of time in whole microseconds, at most the ``LONGEST``.
 
     Raises:
         GraphSetupError: it is no timedelta, or negative.
     """
     if not isinstance(value, timedelta) or value < timedelta(0):
         raise GraphSetupError(f"{name}={value!r:.80}: give a timedelta that isn't negative")
-    return value // timedelta(microseconds=1)
+    return min(value, LONGEST) // timedelta(microseconds=1)
 
 
 def since_1970(name: str, value: object) -> int:

@@ -22,6 +22,7 @@ from perdure.events import (
     Route,
     Value,
 )
+from perdure.kernel.decide.describe import add_note
 from perdure.kernel.decide.hold import Hold
 from perdure.kernel.decide.results import Chunks, Succeeded
 from perdure.kernel.fold.apply import apply
@@ -233,5 +234,5 @@ class Deciding:
 
     def refuse_change(self, task: Task, error: Exception) -> None:
         """Record that what a task changed in the state can't be merged or stored, as a failure of its attempt."""
-        error.add_note(f"perdure: in the changes that {task.shown_path} made to the state")
+        add_note(error, f"perdure: in the changes that {task.shown_path} made to the state")
         self.fail(task, self.code.describe(error), error)

@@ -5,6 +5,7 @@ A copy is made by SQLite itself, in one reading transaction: copying the files w
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sqlite3
@@ -17,6 +18,8 @@ from perdure.store.sqlite.connection import call, close_connection, open_connect
 from perdure.store.sqlite.failures import SQLITE_ERRORS, translated
 from perdure.store.sqlite.file import file_system, find_file, is_network
 from perdure.store.sqlite.queries import QUERIES, migrations
+
+_numbers = itertools.count()
 
 FIXED = (3, 51, 3)
 BACKPORTS: dict[tuple[int, ...], int] = {(3, 50): 7, (3, 44): 6}
@@ -64,28 +67,51 @@ async def back_up(source: Path, target: Path) -> None:
 
 
 def _copy(connection: sqlite3.Connection, target: Path) -> None:
-    """Copy the file of a connection, for its owner alone to read, and see to it that the copy survives a power cut."""
+    """Copy the file of a connection, for its owner alone to read, and see to it that the copy survives a power cut.
+
+    It gets its name when it is complete. What a process leaves behind that dies meanwhile would be a sound file to SQLite,
+    and an empty store to whoever opens it.
+    """
+    part = target.with_name(f".{target.name}.{os.getpid()}-{next(_numbers)}.part")
     try:
-        os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        if os.path.lexists(target):
+            raise FileExistsError
+        os.close(os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        try:
+            connection.execute(QUERIES["back_up"], (str(part),)).fetchall()
+            _make_durable(part)
+            _give_name(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+        _make_durable(target.resolve().parent)
     except FileExistsError:
         raise StoreReadOnly(
             "something is there already, and a backup overwrites nothing",
             location=str(target),
             remedy="Give a path where nothing is",
         ) from None
+    except SQLITE_ERRORS as error:
+        raise translated(error, str(target)) from error
     except OSError as error:
         raise StoreReadOnly(f"it can't be created ({error.strerror})", location=str(target)) from error
+
+
+def _give_name(part: Path, target: Path) -> None:
+    """Give a file its name, unless something else has it."""
     try:
-        connection.execute(QUERIES["back_up"], (str(target),)).fetchall()
-    except SQLITE_ERRORS as error:
-        target.unlink(missing_ok=True)
-        raise translated(error, str(target)) from error
-    for written in (target, target.resolve().parent):
-        handle = os.open(written, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError:  # there are no links on this file system
+        part.rename(target)
+
+
+def _make_durable(written: Path) -> None:
+    handle = os.open(written, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def file_facts(connection: sqlite3.Connection, path: Path) -> FileFacts:

@@ -83,7 +83,7 @@ async def open_connection(
     Raises:
         StoreError: the file can't be used; the class says why.
     """
-    connection = await aiosqlite.connect(
+    opening = aiosqlite.connect(
         reading_uri(path) if only_reads else path,
         factory=_connected,
         isolation_level=None,
@@ -91,6 +91,11 @@ async def open_connection(
         cached_statements=64,
         uri=only_reads,
     )
+    try:
+        connection = await opening
+    except BaseException:  # a Ctrl-C may come when its thread has just begun, and then nobody else stops that
+        leaving.stop(opening)
+        raise
     try:
         leaving.opened(connection, await call(connection, lambda _: threading.current_thread()))
         await call(connection, set_up)

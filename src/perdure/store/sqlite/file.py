@@ -99,6 +99,15 @@ def reading_uri(path: Path) -> str:
     return f"file:{quote(str(path))}?{how}"
 
 
+def identity(path: str) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name, or None if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _check_regular(path: Path, location: str) -> None:
     if path.is_dir():
         raise StoreForeign("it is a folder", location=location)

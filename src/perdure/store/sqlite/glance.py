@@ -39,7 +39,7 @@ class Glance:
             if connection.execute(QUERIES["read_application_id"]).fetchall() != [(APPLICATION_ID,)]:
                 return []
             return [text for (text,) in connection.execute(QUERIES[query], (beginning, limit)).fetchall()]
-        except (sqlite3.Error, UnicodeDecodeError):
+        except (sqlite3.Error, UnicodeError):
             return []
         finally:
             connection.close()

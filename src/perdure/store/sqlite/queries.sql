@@ -20,6 +20,9 @@ BEGIN;
 -- name: read_application_id
 PRAGMA application_id;
 
+-- name: list_files
+PRAGMA database_list;
+
 -- name: read_version
 PRAGMA user_version;
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from perdure.errors import StoreClosed, StoreCorrupt, StoreReadOnly, StoreUnsupported
+from perdure.errors import InvalidIdentifier, StoreClosed, StoreCorrupt, StoreReadOnly, StoreUnsupported
 from perdure.store.chain import verify_blob
 from perdure.store.completion import completed
 from perdure.store.port import PAGE_BYTES
@@ -217,6 +217,8 @@ class SQLiteStore:
             return await self._reader.ask(function)
         except SQLITE_ERRORS as error:
             raise unreadable(error, self.location) from error
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise InvalidIdentifier(f"{self.location} can't hold what was asked for: {error}") from error
 
     async def _fetch(self, query: str, parameters: tuple[Any, ...], decode: Callable[[Sequence[Any]], T]) -> list[T]:
         found = await self._read(lambda raw: raw.execute(QUERIES[query], parameters).fetchall())

@@ -2,6 +2,8 @@
 
 Several operations share one transaction, and so one fsync. What is known when something goes wrong:
 
+    the file isn't there        or another one is, by its name: somebody has deleted or replaced it. SQLite would go on writing to what
+                                nobody finds any more, so nothing is done
     an operation refuses        an error of perdure's own, such as Fenced: it has done nothing, the others go on
     the lock can't be had       nothing has happened; the same goes for all of them
     a statement fails           the transaction is rolled back, and each half of the operations tried by itself; so one that
@@ -23,14 +25,20 @@ from typing import Any
 
 import structlog
 
-from perdure.errors import OutcomeUnknown, PerdureError, StoreError
+from perdure.errors import OutcomeUnknown, PerdureError, StoreError, StoreFaulty
 from perdure.store.sqlite.failures import translated
+from perdure.store.sqlite.file import identity
 from perdure.store.sqlite.operations import Operation, apply_all
 from perdure.store.sqlite.patience import patiently
 from perdure.store.sqlite.queries import QUERIES
 
 PAUSES_S = (0.01, 0.04, 0.16)
 """How long to wait before each new try after a COMMIT that failed."""
+
+_GONE = "the file was deleted or replaced while it was open"
+_PUT_BACK = (
+    "Nothing more is written: end the processes that have it open, put the right file there, and resume the runs"
+)
 
 _MAY_HAVE_WRITTEN = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
 
@@ -64,10 +72,13 @@ class Transactions:
     def __init__(self, location: str, lock_timeout_s: float) -> None:
         self._location = location
         self._lock_timeout_s = lock_timeout_s
+        self._file: tuple[str, tuple[int, int] | None] | None = None
         self.count = 0
 
     def run(self, connection: sqlite3.Connection, operations: Sequence[Operation]) -> list[Any]:
         """Do operations, in order, and return for each its outcome, or the exception to raise instead."""
+        if self._is_gone(connection):
+            return [StoreFaulty(_GONE, location=self._location, remedy=_PUT_BACK) for _ in operations]
         try:
             return self._together(connection, operations)
         except _NotBegun as failed:
@@ -79,6 +90,14 @@ class Transactions:
                 return self._refused(operations, error)
         middle = len(operations) // 2
         return self.run(connection, operations[:middle]) + self.run(connection, operations[middle:])
+
+    def _is_gone(self, connection: sqlite3.Connection) -> bool:
+        """Say whether what has the name of the file isn't the file any more that was opened."""
+        if self._file is None:
+            path = str(connection.execute(QUERIES["list_files"]).fetchall()[0][2])
+            self._file = path, identity(path)
+        path, known = self._file
+        return identity(path) != known
 
     def _refused(self, operations: Sequence[Operation], error: Exception) -> list[StoreError]:
         # One each: an exception that is raised in several tasks would gather the tracebacks of all.

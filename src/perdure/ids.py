@@ -28,6 +28,9 @@ _TABLE: Final = bytes(_ALPHABET[byte & 31] for byte in range(256))
 MAX_IDENTIFIER_LENGTH: Final = 200
 MAX_TEXT_LENGTH: Final = 2000
 """Of a reason, or of the title of what a person is asked."""
+MAX_TAGS: Final = 64
+LATEST: Final = 221_845_392_000_000_000
+"""The last time that can be shown in every time zone, in microseconds since 1970: the end of the year 8999."""
 
 
 def prefix(*parts: str) -> bytes:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,39 @@ def test_nothing_is_written_over_and_nothing_is_left_behind(perdure, db, tmp_pat
         connection.commit()
     assert perdure("export", "good", "-o", tmp_path / "damaged", "--db", db).code == 6
     assert not (tmp_path / "damaged").exists()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"created_at": 1 << 62},
+        {"due_at": -1},
+        {"status": "PERFECT"},
+        {"tags": {"a\nb": "x"}},
+        {"tags": {"a": "x" * 201}},
+        {"tags": {f"t{number}": "x" for number in range(65)}},
+        {"origin": "\x1b[2J"},
+    ],
+    ids=["created_at", "due_at", "status", "a tag's name", "a tag's text", "many tags", "origin"],
+)
+def test_a_file_that_keeps_to_no_limit_is_refused_though_its_hashes_fit(perdure, db, tmp_path, changed) -> None:
+    assert perdure("export", "good", "-o", tmp_path / "good", "--db", db).code == 0
+    header, run, *others, end = (tmp_path / "good").read_bytes().splitlines()
+    lines = [header, json.dumps({**json.loads(run), **changed}).encode(), *others]
+    digest = blake2b(b"".join(line + b"\n" for line in lines), digest_size=16).hexdigest()
+    (tmp_path / "bad").write_bytes(b"\n".join([*lines, json.dumps({**json.loads(end), "digest": digest}).encode()]))
+    code, out, err = perdure("import", tmp_path / "bad", "--db", tmp_path / "there.db")
+    assert (code, out) == (6, "")
+    assert "it isn't what was written" in err
+    assert perdure("import", tmp_path / "good", "--db", tmp_path / "there.db").code == 0
+
+
+def test_times_that_are_in_no_calendar_can_be_told(perdure, db) -> None:
+    """As somebody may write them into a file."""
+    with closing(sqlite3.connect(db)) as connection:
+        connection.execute(f"UPDATE run SET created_at = {1 << 62}")
+        connection.commit()
+    for command in ("runs", "doctor"):
+        assert perdure(command, "--db", db).code in (0, 1)
+    for command in ("show", "explain", "timeline", "history"):
+        assert perdure(command, "good", "--db", db).code == 0

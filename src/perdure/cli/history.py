@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import msgspec
 from perdure import events as ev
 from perdure.cli.arguments import look_at_run
 from perdure.cli.database import awaited, db_option, json_lines_option, opened
-from perdure.cli.output import Moment, iso, print_json_lines
+from perdure.cli.output import Moment, iso, local, print_json_lines
 
 if TYPE_CHECKING:
     from perdure.engine.inspection.history import Recorded
@@ -62,7 +61,7 @@ async def _print(db: Path, run: str, wanted: Wanted, as_json: bool) -> None:
             if as_json:
                 print_json_lines([event_data(recorded, place.path)])
             else:
-                time = datetime.fromtimestamp(recorded.ts / 1e6, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
+                time = local(recorded.ts).strftime("%H:%M:%S.%f")[:-3]
                 line = f"{recorded.seq:>7}  {time}  {recorded.kind:<15} {worded(recorded.event, place.path)}"
                 click.echo(line.rstrip())
 

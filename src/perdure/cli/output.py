@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from perdure.cli.terminal import safe, styled_output
+from perdure.ids import LATEST
 
 COLOURS = {
     "COMPLETED": "green",
@@ -93,14 +94,23 @@ def print_heading(text: str) -> None:
 
 def moment(microseconds: int) -> str:
     """Return a time in the time zone of this machine, to the second."""
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return local(microseconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def local(microseconds: int) -> datetime:
+    """Return a time in the time zone of this machine; what somebody has written into a file may be in no calendar."""
+    return _utc(microseconds).astimezone()
+
+
+def _utc(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(min(max(microseconds, 0), LATEST) / 1e6, UTC)
 
 
 def iso(microseconds: int | None) -> str | None:
     """Return a time as ISO 8601 has it, in UTC, to the microsecond."""
     if microseconds is None:
         return None
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="microseconds")
+    return _utc(microseconds).isoformat(timespec="microseconds")
 
 
 def duration(microseconds: int) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Collection
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,7 +17,7 @@ from perdure.cli.arguments import look_at_run
 from perdure.cli.batch_tree import counted
 from perdure.cli.database import awaited, db_option, json_lines_option, opened
 from perdure.cli.exits import Exit
-from perdure.cli.output import on_terminal
+from perdure.cli.output import local, on_terminal
 from perdure.cli.pace import Pace
 from perdure.kernel.fold.status import OVER, Status
 
@@ -168,7 +167,7 @@ class Lines:
 
         is_outside = recorded.kind in _OF_NOTE_OUTSIDE and "[" not in place.path
         if recorded.kind in _OF_NOTE or is_outside:
-            at = datetime.fromtimestamp(recorded.ts / 1e6, UTC).astimezone().strftime("%H:%M:%S")
+            at = local(recorded.ts).strftime("%H:%M:%S")
             click.echo(f"{at}  {recorded.kind:<15} {worded(recorded.event, place.path)}".rstrip())
 
     def picture(self, info: RunInfo, picture: Picture) -> None:

@@ -19,11 +19,9 @@ from perdure.errors import GraphSetupError, InvalidIdentifier
 from perdure.events import Durability
 from perdure.graph.graph import Graph
 from perdure.graph.nodes.wait import microseconds, since_1970
-from perdure.ids import checked_identifier
+from perdure.ids import MAX_TAGS, checked_identifier
 from perdure.store.port import Store
 from perdure.store.sqlite.store import SQLiteStore
-
-MAX_TAGS = 64
 
 
 def store_of(store: str | PathLike[str] | Store) -> Store:

@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 
 from perdure.errors import PerdureError, RunConflict, RunNotFound, StoreCorrupt, StoreForeign, StoreTooNew
-from perdure.ids import checked_identifier
+from perdure.ids import LATEST, MAX_TAGS, checked_identifier
+from perdure.kernel.fold.status import Status
 from perdure.store.chain import chain_start, verify_blob, verify_row
 from perdure.store.encryption import stored
 from perdure.store.port import Store
@@ -245,8 +246,7 @@ def read_export(lines: Iterable[bytes], location: str) -> Exported:
         raise DamagedExport("it isn't what was written: its hash is another one", location=location)
     try:
         exported = _exported(run, found)
-        checked_identifier("run id", run.run_id)
-        checked_identifier("graph name", run.graph)
+        _check_names(exported)
     except (ValueError, PerdureError) as error:
         raise DamagedExport(f"it isn't what was written ({error})", location=location) from error
     _check_log(exported, end, location)
@@ -267,6 +267,35 @@ def _exported(run: RunLine, lines: list[Any]) -> Exported:
         ],
         {line.digest: base64.b64decode(line.data) for line in lines if isinstance(line, BlobLine)},
     )
+
+
+def _check_names(exported: Exported) -> None:
+    """Check that whoever wrote it kept to the limits of those who start, wait and signal.
+
+    Raises:
+        ValueError: they didn't.
+    """
+    run = exported.run
+    names = [
+        ("run id", run.run_id),
+        ("graph name", run.graph),
+        *(("tag", text) for tag in run.tags.items() for text in tag),
+    ]
+    names += [("run id", run.origin)] if run.origin else []
+    times = [run.created_at, run.due_at]
+    for wait in exported.waits:
+        names += [("task id", wait.task), ("node id", wait.node), ("kind", wait.kind)]
+        names += [("name", name) for name in (wait.name, wait.assignee) if name]
+        times += [wait.opened_at, wait.due_at]
+    for entry in exported.entries:
+        names += [("name", name) for name in (entry.key, entry.by) if name]
+        times.append(entry.at)
+    for kind, name in names:
+        checked_identifier(kind, name)
+    if len(run.tags) > MAX_TAGS or run.status not in list(Status):
+        raise ValueError(f"{len(run.tags)} tags, status {run.status!r:.80}")
+    if not all(0 <= time <= LATEST for time in times if time is not None):
+        raise ValueError("a time is in no calendar")
 
 
 def _check_log(exported: Exported, end: EndLine, location: str) -> None:

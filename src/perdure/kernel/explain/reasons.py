@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from perdure.events import ErrorInfo
+from perdure.ids import LATEST
 
 
 class Reason(msgspec.Struct, frozen=True, tag=True, tag_field="reason"):
@@ -24,7 +25,7 @@ class Reason(msgspec.Struct, frozen=True, tag=True, tag_field="reason"):
 
 def moment(microseconds: int) -> str:
     """Return a time as text, in UTC."""
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return datetime.fromtimestamp(min(microseconds, LATEST) / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def since(at: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -25,6 +26,8 @@ from perdure import (
     RunNotFound,
     Status,
     StepContext,
+    reduce_list_append,
+    reduce_sum,
 )
 from perdure.events import Answered, Escalated
 from simulation.loop import SimulatedLoop
@@ -450,5 +453,88 @@ def test_a_wait_holds_no_place_under_a_limit_and_needs_none() -> None:
                 await handle.respond(wait.task_id, 3)
         assert await handle.result() == [1, 1, 3, 3, 2]
         assert most == 1
+
+    world.live(main, graph)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_arm_that_only_waits_holds_no_place_in_its_window_though_a_join_is_open_in_it(streamed: bool) -> None:
+    g = GraphBuilder(name="asking", output_type=list[int])
+
+    @g.stream
+    async def stream(ctx: StepContext[None, None, None]) -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+
+    @g.step
+    async def listed(ctx: StepContext[None, None, None]) -> list[int]:
+        return [0, 1, 2]
+
+    @g.step
+    async def begin(ctx: StepContext[None, None, int]) -> int:
+        return ctx.inputs
+
+    @g.step
+    async def carry(ctx: StepContext[None, None, int]) -> int:
+        return 10 * ctx.inputs
+
+    ask = g.human("ask", form=int)
+    meet = g.join(reduce_sum, initial=0, node_id="meet", preferred_parent_fork="closest")
+    gather = g.join(reduce_list_append, initial_factory=list[int], node_id="gather", parent_fork_id="each")
+    head: Any = stream if streamed else listed
+    g.add(
+        g.edge_from(g.start_node).to(head),
+        g.edge_from(head).map(fork_id="each").to(begin),
+        g.edge_from(begin).to(ask, carry),
+        g.edge_from(ask, carry).to(meet),
+        g.edge_from(meet).to(gather),
+        g.edge_from(gather).to(g.end_node),
+    )
+    graph, world = g.build(), World()
+    graph.plan.nodes["each"].window = 1
+
+    async def main(engine: Engine) -> None:
+        handle = await engine.start(graph, run_id="run")
+        waiting = await handle.until_waiting()
+        assert len(waiting) == 3
+        for wait in waiting:
+            await handle.respond(wait.task_id, 1)
+        assert sorted(await handle.result()) == [1, 11, 21]
+
+    world.live(main, graph)
+
+
+def test_arms_that_go_on_behind_joins_of_their_own_hold_their_places_while_these_close() -> None:
+    g = GraphBuilder(name="windowed", output_type=list[int])
+    busy: list[int] = []
+
+    async def work(ctx: StepContext[None, None, int]) -> int:
+        busy.append(ctx.inputs % 10)
+        assert len(set(busy)) <= 2, "of more arms than the window has room for"
+        await world.clock.sleep(1)
+        busy.remove(ctx.inputs % 10)
+        return ctx.inputs
+
+    @g.step
+    async def listed(ctx: StepContext[None, None, None]) -> list[int]:
+        return list(range(6))
+
+    one, other, after = (g.step(work, node_id=name) for name in ("one", "other", "after"))
+    meet = g.join(lambda current, value: value, initial=0, node_id="meet", preferred_parent_fork="closest")
+    gather = g.join(reduce_list_append, initial_factory=list[int], node_id="gather", parent_fork_id="each")
+    g.add(
+        g.edge_from(g.start_node).to(listed),
+        g.edge_from(listed).map(fork_id="each").to(one, other),
+        g.edge_from(one, other).to(meet),
+        g.edge_from(meet).to(after),
+        g.edge_from(after).to(gather),
+        g.edge_from(gather).to(g.end_node),
+    )
+    graph, world = g.build(), World()
+    graph.plan.nodes["each"].window = 2
+
+    async def main(engine: Engine) -> None:
+        handle = await engine.start(graph, run_id="run")
+        assert sorted(await handle.result()) == list(range(6))
 
     world.live(main, graph)

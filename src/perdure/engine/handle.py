@@ -93,6 +93,8 @@ class RunHandle(Generic[OutputT]):
     async def until_waiting(self) -> Sequence[Waiting]:
         """Wait until all that is left to do in the run is to wait, or until it is over; return what it waits for.
 
+        A stream is at work until it has ended, also while it waits for its arms; :meth:`waiting` says what these wait for.
+
         Raises:
             Exception: as for :meth:`result`, if the run has failed, was cancelled, or stands still.
         """

@@ -1,7 +1,8 @@
 """Settling: everything that follows from what was recorded, until there is nothing left to do but run tasks.
 
-In this order, again and again: fold arrivals; end forks early; open arms; close joins, inner ones first. That inner joins
-close first needs no sorting: an open inner join counts for the outer one.
+In this order, again and again: fold arrivals; end forks early; close joins, inner ones first; open arms. That inner joins
+close first needs no sorting: an open inner join counts for the outer one. Arms are opened last, since an arm that goes on
+behind a join of its own is taken for one that waits until that has closed.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ def settle(deciding: Deciding) -> None:
             _cancel_siblings(deciding, joined.scope, joined.node.id)
         elif deciding.abandoned:
             _abandon(deciding, *deciding.abandoned.pop(0))
-        elif run.stirred:
-            _open_arms(deciding, run.stirred.pop(next(iter(run.stirred))))
         elif run.settled:
             instance, join = run.settled.popleft()
             settled = instance.joins.get(join)
             if settled is not None and (settled.has_enough or not instance.counts.get(join)):
                 _close(deciding, settled)
+        elif run.stirred:
+            _open_arms(deciding, run.stirred.pop(next(iter(run.stirred))))
         else:
             return
 

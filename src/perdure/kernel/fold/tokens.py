@@ -1,8 +1,9 @@
 """Tokens: what keeps a join from closing, and what keeps a map from opening more arms.
 
 A token is a live task, an open inner join, or a map that has items left. Each counts for the joins it could still reach,
-in their instance, and for the arms of windowed maps it is inside of. It is counted when it appears, and taken off after
-what comes of it has been counted, so a count reaches zero exactly once: when the last is gone. A value that has arrived at an
+in their instance, and, but for joins, for the arms of windowed maps it is inside of: where an open join is all there is
+beside tasks that wait, the arm waits. It is counted when it appears, and taken off after what comes of it has been counted,
+so a count reaches zero exactly once: when the last is gone. A value that has arrived at an
 inner join, and is folded later in the same commit, isn't counted: that join may open only then, and the count rise again
 from zero. So who looks at a count of zero while values are arriving has to look at these, too.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from heapq import heappush
 
 from perdure.errors import GraphRuntimeError
-from perdure.graph.plan import NodePlan
+from perdure.graph.plan import NodeKind, NodePlan
 from perdure.kernel.fold.run import AFTER, Instance, OpenJoin, Phase, Run, Task, limit_keys
 
 SETTLED = frozenset({Phase.WAITING, Phase.FAILED})
@@ -24,7 +25,7 @@ def count_token(scope: Instance, node: NodePlan, index: int) -> None:
     for fork, join in node.counted:
         counts = scope.scope[fork].counts
         counts[join] = counts.get(join, 0) + 1
-    if scope.feed is not None or scope.windows:
+    if (scope.feed is not None or scope.windows) and node.kind is not NodeKind.JOIN:
         for instance, arm in ((scope, index), *scope.windows):
             if arm != AFTER and instance.feed is not None and (arms := instance.feed.arms) is not None:
                 arms[arm] = arms.get(arm, 0) + 1
@@ -42,7 +43,7 @@ def uncount_token(run: Run, scope: Instance, node: NodePlan, index: int) -> None
             if join in instance.absorbing and not _is_on_its_way(run, instance, fork, join):
                 instance.absorbing.pop(join)
             run.settled.append((instance, join))
-    if scope.feed is not None or scope.windows:
+    if (scope.feed is not None or scope.windows) and node.kind is not NodeKind.JOIN:
         change_arms(run, scope, index, -1)
 
 

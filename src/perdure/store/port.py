@@ -30,6 +30,7 @@ from perdure.store.records import (
     Announced,
     Append,
     Brought,
+    Claimed,
     Entry,
     Lease,
     NewEntry,
@@ -45,6 +46,9 @@ from perdure.store.records import (
 
 PAGE_BYTES = 4 << 20
 """A page of rows ends with the row that reaches this."""
+
+SHORT = 32
+"""A log of so few events comes along with the lease of its run, and is folded sooner than a snapshot of it is looked for."""
 
 
 class Store(Protocol):
@@ -171,12 +175,13 @@ class Store(Protocol):
         run_id: str | None = None,
         anyway: bool = False,
         leaving: Sequence[str] = (),
-    ) -> Sequence[RunInfo]:
+    ) -> Sequence[Claimed]:
         """Take leases on runs that nobody drives: never driven, released, or with a lease that has run out.
 
         Only runs that are ``PENDING``, ``RUNNING`` or ``WAITING``, and due, are taken; those that have been free and due for
         longest come first. One that is ``WAITING`` and has no ``due_at`` is not due until something is put in its inbox. Each
-        gets an epoch that no lease has had.
+        gets an epoch that no lease has had, and comes with what is in its inbox and, if that is short, its log; either may be left
+        to be read by itself if it is large, or can't be read.
 
         Args:
             owner: who takes them.
@@ -242,6 +247,25 @@ class Store(Protocol):
 
         Returns:
             What became of it, and the entry: the new one, or the answer that is there already, if it hasn't been used yet.
+        """
+        ...
+
+    async def put_and_claim(
+        self, entry: NewEntry, owner: Owner, *, now: int, until: int
+    ) -> tuple[Put, Entry | None, Claimed | None]:
+        """Put something in a run's inbox, and take the lease of the run if it can be claimed now, in one transaction.
+
+        So whoever answers a run and drives it on needn't wait twice until something is durable.
+
+        Args:
+            entry: what is put in.
+            owner: who takes the lease.
+            now: the present time.
+            until: when the lease ends.
+
+        Returns:
+            What ``put`` does; and what ``claim`` does for the run, if the entry was accepted or is there already and the run
+            can be claimed, else None.
         """
         ...
 

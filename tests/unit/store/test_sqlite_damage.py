@@ -102,6 +102,7 @@ def test_whatever_is_damaged_nothing_wrong_is_given_out(place, sound, seed):
                 assert waits is None or all(each.run_id == run_id for each in waits)
                 await attempt(store.inbox(run_id))
                 await attempt(store.put(answer(b"2", run_id=run_id)))
+                await attempt(store.put_and_claim(signal(run_id=run_id), owner(), now=1 << 53, until=1 << 53))
             await attempt(store.mail(owner()))
             await attempt(store.next_due(["graph"]))
             await attempt(store.version())

@@ -14,7 +14,7 @@ from perdure.engine.workers.fitting import fit_of
 from perdure.errors import GraphRuntimeError, PerdureError, StoreCorrupt, StoreError
 from perdure.events import SegmentStarted
 from perdure.kernel.fold.run import Run
-from perdure.store.records import Lease, RunInfo
+from perdure.store.records import Claimed, Lease, RunInfo
 
 if TYPE_CHECKING:
     from perdure.engine.workers.worker import Worker
@@ -69,7 +69,8 @@ async def _resume(
     deps = worker.deps_of(mine.graph, given)
     _log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
     is_given = run.run_id in worker.known
-    worker.drive(run, mine, values, journal, deps, None, is_given=is_given, segment=segment, steps=steps)
+    mail = info.inbox if isinstance(info, Claimed) else None
+    worker.drive(run, mine, values, journal, deps, None, is_given=is_given, segment=segment, steps=steps, mail=mail)
     return True
 
 

@@ -122,6 +122,13 @@ WHERE run = (SELECT number FROM run WHERE run_id = ?1)
 ORDER BY first
 LIMIT ?3;
 
+-- name: first_rows
+-- A whole log that is short.
+SELECT first, count, epoch, ts, CAST(events AS BLOB), hash
+FROM log
+WHERE run = (SELECT number FROM run WHERE run_id = ?)
+ORDER BY first;
+
 -- name: read_blob
 SELECT data FROM blob WHERE run = (SELECT number FROM run WHERE run_id = ?) AND digest = ?;
 
@@ -395,6 +402,12 @@ DELETE FROM answered WHERE run = ? AND task = ?;
 SELECT number, kind, key, CAST(value AS BLOB), by, at
 FROM inbox
 WHERE run = (SELECT number FROM run WHERE run_id = ?) AND number > ?
+ORDER BY number;
+
+-- name: whole_inbox
+SELECT number, kind, key, CAST(value AS BLOB), by, at
+FROM inbox
+WHERE run = (SELECT number FROM run WHERE run_id = ?)
 ORDER BY number;
 
 -- name: read_entry

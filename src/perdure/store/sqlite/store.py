@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import sqlite3
-import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from os import PathLike
@@ -29,6 +28,7 @@ from perdure.store.records import (
     Announced,
     Append,
     Brought,
+    Claimed,
     Entry,
     Lease,
     NewEntry,
@@ -145,7 +145,7 @@ class SQLiteStore:
                 find_file(self._path), lambda raw: set_up_only_reader(raw, location, timeout_s), only_reads=True
             )
             self._reader = Reader(self._reading, timeout_s)
-            self._abandoned = weakref.finalize(self, _abandoned, location, self._reading)
+            self._abandoned = weakref.finalize(self, leaving.abandoned, location, self._reading)
             self._abandoned.atexit = False
             return
         path = prepare_file(self._path, force=self._force)
@@ -156,7 +156,7 @@ class SQLiteStore:
             await close_connection(writing)
             raise
         self._writing = writing
-        self._abandoned = weakref.finalize(self, _abandoned, location, self._reading, writing)
+        self._abandoned = weakref.finalize(self, leaving.abandoned, location, self._reading, writing)
         self._abandoned.atexit = False
         self._writer = Writer(writing, location, lock_timeout_s=timeout_s)
         self._reader = Reader(self._reading, timeout_s)
@@ -352,9 +352,9 @@ class SQLiteStore:
         run_id: str | None = None,
         anyway: bool = False,
         leaving: Sequence[str] = (),
-    ) -> Sequence[RunInfo]:
+    ) -> Sequence[Claimed]:
         """Take leases on runs that nobody drives and that are due."""
-        claimed: list[RunInfo] = await self._write(
+        claimed: list[Claimed] = await self._write(
             ClaimOperation(self.location, owner, graphs, now, until, limit, run_id, anyway, leaving)
         )
         return claimed
@@ -402,7 +402,15 @@ class SQLiteStore:
 
     async def put(self, entry: NewEntry) -> tuple[Put, Entry | None]:
         """Put something in a run's inbox; once it is accepted it is durable, and wakes the run."""
-        put: tuple[Put, Entry | None] = await self._write(PutOperation(self.location, entry))
+        put, mine, _ = await self._write(PutOperation(self.location, entry))
+        return put, mine
+
+    async def put_and_claim(
+        self, entry: NewEntry, owner: Owner, *, now: int, until: int
+    ) -> tuple[Put, Entry | None, Claimed | None]:
+        """Put something in a run's inbox, and take its lease if it can be claimed, in one transaction."""
+        claim = ClaimOperation(self.location, owner, (), now, until, 1, entry.run_id, False, ())
+        put: tuple[Put, Entry | None, Claimed | None] = await self._write(PutOperation(self.location, entry, claim))
         return put
 
     async def answered(self, run_id: str) -> Mapping[str, bytes]:
@@ -473,12 +481,6 @@ class SQLiteStore:
     async def drop_snapshot(self, run_id: str) -> None:
         """Forget the snapshot of a run."""
         await self._write(StatementOperation("delete_snapshot", (run_id,)))
-
-
-def _abandoned(location: str, *connections: aiosqlite.Connection) -> None:
-    """Let go of the file for a store that nobody can close any more."""
-    leaving.stop(*connections)
-    warnings.warn(f"{location}: the store was dropped before it was closed", ResourceWarning, stacklevel=1)
 
 
 async def _disconnect(

@@ -417,14 +417,12 @@ class MemoryStore:
         )
         return [*islice(found, limit)]
 
-    async def mail(self, owner: Owner) -> Sequence[str]:
-        """Return the ids of the runs with something in their inbox whose lease is this owner's."""
+    async def mail(self, owner: Owner) -> Mapping[str, int]:
+        """Return the runs with something in their inbox whose lease is this owner's, each with its last entry."""
         await self._enter()
-        return [
-            info.run_id
-            for info in self._runs.values()
-            if info.owner is not None and info.owner.id == owner.id and self._inboxes.has_mail(info.run_id)
-        ]
+        mine = (info for info in self._runs.values() if info.owner is not None and info.owner.id == owner.id)
+        there = {info.run_id: self._inboxes.entries(info.run_id, 0) for info in mine}
+        return {run_id: entries[-1].number for run_id, entries in there.items() if entries}
 
     async def version(self) -> int:
         """Return a number that isn't the one returned before if the store may have changed in between."""

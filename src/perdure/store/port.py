@@ -299,8 +299,8 @@ class Store(Protocol):
         """
         ...
 
-    async def mail(self, owner: Owner) -> Sequence[str]:
-        """Return the ids of the runs with something in their inbox whose lease is this owner's, by its ``id``.
+    async def mail(self, owner: Owner) -> Mapping[str, int]:
+        """Return the runs with something in their inbox whose lease is this owner's, by its ``id``, each with its last entry.
 
         A lease that has run out counts until somebody else takes it.
         """

@@ -189,7 +189,7 @@ def test_a_run_whose_row_cannot_be_read_is_stalled_and_the_others_are_not(tmp_pa
             assert (is_new, none) == (False, [])
             assert {info.run_id for info in await store.list()} == {"run", "other"}
             assert {info.run_id for info in await store.orphans(0)} >= {"other"}
-            assert await store.mail(owner()) == []
+            assert await store.mail(owner()) == {}
             assert [info.run_id for info in await store.claim(owner(), **due)] == ["other"]
             assert query(path, "SELECT status, owner FROM run WHERE run_id = 'run'") == [("STALLED", None)]
             assert query(path, "SELECT error FROM run WHERE run_id = 'run'") == [(one.error,)]

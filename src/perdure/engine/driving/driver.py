@@ -128,6 +128,7 @@ class Driver:
         self._stopping = False
         self._draining = False
         self._has_mail = False
+        self._seen_entry = 0
         # Of many runs at once most never have any of these, and what is made for each is what garbage collections take.
         self._deliveries: Sequence[Delivery] = ()
         self._requests: Sequence[Request] = ()
@@ -174,10 +175,11 @@ class Driver:
         self._draining = True
         self._wake_up()
 
-    def nudge(self) -> None:
-        """Ask the driver to look into the run's inbox."""
-        self._has_mail = True
-        self._wake_up()
+    def nudge(self, last: int | None = None) -> None:
+        """Ask the driver to look into the run's inbox, unless it has seen the last entry there."""
+        if last is None or last > self._seen_entry:
+            self._has_mail = True
+            self._wake_up()
 
     async def drive(self) -> None:
         """Drive the run until it is over, stands still, waits, or has been handed back.
@@ -293,6 +295,7 @@ class Driver:
             entries = await self._durable.store.inbox(self.run.run_id)
         # What has been taken up is still there while the commit that takes it out is on its way.
         self._taken_up = self._taken_up.intersection([entry.number for entry in entries])
+        self._seen_entry = max(self._seen_entry, entries[-1].number if entries else 0)
         for entry in entries:
             if entry.number in self._taken_up:
                 continue

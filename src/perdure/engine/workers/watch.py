@@ -130,10 +130,10 @@ class Watch:
         self._version = version
         if has_changed:
             self._changed = worker.clock.monotonic()
-            for run_id in await worker.store.mail(worker.owner):
+            for run_id, last in (await worker.store.mail(worker.owner)).items():
                 driven = worker.driven.get(run_id)
                 if driven is not None:
-                    driven.driver.nudge()
+                    driven.driver.nudge(last)
                 elif worker.leases.has(run_id):
                     self._version = None  # it is about to be driven, by what was in its inbox when its lease was taken
             self._untold = [run_id for run_id in self._changes if run_id not in worker.driven]

@@ -418,10 +418,11 @@ WHERE run = (SELECT number FROM run WHERE run_id = ?) AND number = ?;
 
 -- name: mail
 -- From the inboxes, which are empty most of the time, to the owners.
-SELECT DISTINCT run.run_id
+SELECT run.run_id, max(inbox.number)
 FROM inbox
 CROSS JOIN run ON run.number = inbox.run
-WHERE CASE WHEN json_valid(run.owner) THEN json_extract(run.owner, '$.id') END = ?;
+WHERE CASE WHEN json_valid(run.owner) THEN json_extract(run.owner, '$.id') END = ?
+GROUP BY inbox.run;
 
 -- name: data_version
 -- Changes when another connection has committed.

@@ -157,9 +157,9 @@ def size(columns: Sequence[Any]) -> Size:
     return Size(*msgspec.convert(columns, _Size))
 
 
-def text(columns: Sequence[Any]) -> str:
-    """Return the only column, of text."""
-    return msgspec.convert(columns, tuple[str])[0]
+def last_entry(columns: Sequence[Any]) -> tuple[str, int]:
+    """Return the id of a run and the number of the last entry in its inbox."""
+    return msgspec.convert(columns, tuple[str, int])
 
 
 def origin(columns: Sequence[Any]) -> tuple[str, str]:

@@ -444,9 +444,9 @@ class SQLiteStore:
             raise StoreCorrupt(f"run {run_id!r}: its row isn't what the index says of it", location=self.location)
         return found
 
-    async def mail(self, owner: Owner) -> Sequence[str]:
-        """Return the ids of the runs with something in their inbox whose lease is this owner's."""
-        return await self._fetch("mail", (owner.id,), rows.text)
+    async def mail(self, owner: Owner) -> Mapping[str, int]:
+        """Return the runs with something in their inbox whose lease is this owner's, each with its last entry."""
+        return dict(await self._fetch("mail", (owner.id,), rows.last_entry))
 
     async def version(self) -> int:
         """Return a number that isn't the one returned before if the store may have changed in between.

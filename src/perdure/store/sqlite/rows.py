@@ -177,6 +177,11 @@ def number(columns: Sequence[Any]) -> int | None:
     return msgspec.convert(columns, tuple[int | None])[0]
 
 
+def version(columns: Sequence[Any]) -> int:
+    """Return the only column, a number."""
+    return msgspec.convert(columns, tuple[int])[0]
+
+
 def snapshot(columns: Sequence[Any]) -> Snapshot:
     """Return a row of ``snapshot``."""
     return Snapshot(*msgspec.convert(columns, _Snapshot))

@@ -60,6 +60,7 @@ from perdure.store.sqlite.operations import (
 from perdure.store.sqlite.queries import QUERIES
 from perdure.store.sqlite.reader import Reader
 from perdure.store.sqlite.schema import Synchronous, set_up_only_reader, set_up_reader, set_up_writer
+from perdure.store.sqlite.unchanged import Unchanged
 from perdure.store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -99,6 +100,7 @@ class SQLiteStore:
         self._reading: aiosqlite.Connection | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
+        self._unchanged = Unchanged(self._path)
         self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._opened = 0
         self._pid = 0
@@ -454,9 +456,8 @@ class SQLiteStore:
         SQLite counts, for the connection that reads, the commits of all others; the one that writes for this store is one
         of them.
         """
-        (version,) = await self._fetch("data_version", (), rows.number)
-        assert version is not None
-        return version
+        known = self._unchanged.version() if self._reader is not None else None
+        return known or self._unchanged.note((await self._fetch("data_version", (), rows.version))[0])
 
     # --- plans and snapshots ---
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.engine.calling.logging import get_logger
 from perdure.engine.calling.steps import Steps
 from perdure.engine.calling.values import CodedValues
 from perdure.engine.driving.journal import Journal
@@ -18,9 +17,6 @@ from perdure.store.records import Claimed, Lease, RunInfo
 
 if TYPE_CHECKING:
     from perdure.engine.workers.worker import Worker
-
-
-_log = get_logger("perdure.engine")
 
 
 async def resume(
@@ -67,7 +63,7 @@ async def _resume(
         await worker.set_aside(info.run_id, info.epoch, info.graph, reason)
         return False
     deps = worker.deps_of(mine.graph, given)
-    _log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
+    worker.log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
     is_given = run.run_id in worker.known
     mail = info.inbox if isinstance(info, Claimed) else None
     worker.drive(run, mine, values, journal, deps, None, is_given=is_given, segment=segment, steps=steps, mail=mail)

@@ -77,6 +77,7 @@ class Worker:
         when_paused: called with a run that was driven here and has just been paused.
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
+        log: what is told of all that.
         publisher, redaction: what tells others what is committed here, and what keeps parts of values out of the store.
     """
 
@@ -123,7 +124,7 @@ class Worker:
         self._runners = RunnersByContext(clock.monotonic)
         self._watch = Watch(self)
         self._taking: set[asyncio.Task[Any]] = set()
-        self._log = get_logger("perdure.engine").bind()  # unbound, it would be made anew at each use
+        self.log = get_logger("perdure.engine").bind()  # unbound, it would be made anew at each use
         for graph in graphs:
             self.register(graph)
 
@@ -267,14 +268,14 @@ class Worker:
                 await driven.driver.drive()
         except Fenced as error:
             self.observing.lease_lost(mine.graph.name)
-            self._log.warning("another worker drives the run now", error=str(error), **about)
+            self.log.warning("another worker drives the run now", error=str(error), **about)
         except CodecError as error:  # in what is recorded: what a body does is its own failure
-            self._log.error("the run is stalled", reason=str(error), **about)
+            self.log.error("the run is stalled", reason=str(error), **about)
             with suppress(StoreError):
                 await self.store.park(run_id, driven.lease.epoch, Status.STALLED.value, str(error))
         except Exception as error:
             # Its lease is left to run out: who took it at once would only fail at once, again and again.
-            log_exception(self._log, "the run can't be driven on", error, self.redaction, **about)
+            log_exception(self.log, "the run can't be driven on", error, self.redaction, **about)
             driven.error = error
         finally:
             self.leases.drop(run_id, driven.lease.epoch)
@@ -286,7 +287,7 @@ class Worker:
             try:
                 await self._let_go(driven, kept)
             finally:  # whoever waits must be told, whatever comes in between
-                self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
+                self.log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
                 driven.end()
                 self._watch.note(run_id, driven)
 
@@ -339,7 +340,7 @@ class Worker:
         self._taking.discard(task)
         is_told = waiting is not None and hand_over(task, waiting)
         if not is_told and not task.cancelled() and (error := task.exception()) is not None:
-            self._log.debug("a run couldn't be taken", error=message_of(error, self.redaction))
+            self.log.debug("a run couldn't be taken", error=message_of(error, self.redaction))
 
     async def recover(self) -> int:
         """Drive on the runs of this worker's graphs that are due and that nobody drives; return how many."""
@@ -395,9 +396,7 @@ class Worker:
         try:
             await resume(self, mine, info, self.kept_deps(info.run_id))
         except Exception as error:  # the store's, or that of a factory of dependencies; others go on
-            log_exception(
-                self._log, "the run can't be driven", error, self.redaction, run=info.run_id, graph=info.graph
-            )
+            log_exception(self.log, "the run can't be driven", error, self.redaction, run=info.run_id, graph=info.graph)
 
     async def claim_one(
         self,
@@ -453,7 +452,7 @@ class Worker:
 
     async def set_aside(self, run_id: str, epoch: int, graph: str, reason: str) -> None:
         """Park a run that can't be driven on, with the reason."""
-        self._log.error("the run is stalled", run=run_id, graph=graph, reason=reason)
+        self.log.error("the run is stalled", run=run_id, graph=graph, reason=reason)
         await self.store.park(run_id, epoch, Status.STALLED.value, reason)
 
     async def part(self, run_id: str) -> None:

@@ -2,7 +2,8 @@
 
 That it is in the inbox is the acknowledgement, so that has to be durable, and so has the lease of whoever takes it up. Where the
 worker it is handed to is to drive the run on, one commit does both: it waits once for the disk, and once more for the start of
-the step that has waited. Whoever handed it in is told as soon as it is durable, and doesn't wait for the run to be rebuilt.
+the step that has waited. Whoever handed it in is told as soon as it is durable, and doesn't wait for the run to be rebuilt. Where
+much comes in at once, no more runs are taken so than are taken at a time otherwise: the others are claimed after them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from perdure.engine.calling.logging import get_logger
+from perdure.engine.workers.leases import CLAIM_PAGE
 from perdure.errors import StoreError
 from perdure.store.records import LET_IN, Entry, NewEntry, Put, RunInfo
 
@@ -45,7 +47,7 @@ class Arrivals:
     def _is_taken_here(self, info: RunInfo) -> bool:
         """Say whether a run is to be driven on by this worker as soon as something has come in, if nobody drives it."""
         worker = self._worker
-        has_room = len(worker.driven) + self._coming < worker.max_runs
+        has_room = self._coming < min(CLAIM_PAGE, worker.max_runs - len(worker.driven))
         is_known = info.run_id in worker.known and worker.graphs.of(info) is not None
         takes = worker.drives and worker.is_open and not worker.is_draining
         return takes and has_room and info.run_id not in worker.driven and (is_known or worker.looks_for(info))

@@ -44,6 +44,8 @@ async def _resume(
     worker: Worker, mine: Registered, info: RunInfo, given: Any, steps: Steps | None, segment: SegmentStarted | None
 ) -> bool:
     values = CodedValues(mine.codec)
+    # While an earlier driver is waited for, that one is told of what comes in.
+    mail = info.inbox if isinstance(info, Claimed) and info.run_id not in worker.driven else None
     await worker.part(info.run_id)
     if info.fingerprint != mine.graph.fingerprint and await worker.colleagues.have(info.fingerprint):
         await worker.store.release([Lease(info.run_id, info.epoch, 0)])
@@ -65,7 +67,6 @@ async def _resume(
     deps = worker.deps_of(mine.graph, given)
     worker.log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
     is_given = run.run_id in worker.known
-    mail = info.inbox if isinstance(info, Claimed) else None
     worker.drive(run, mine, values, journal, deps, None, is_given=is_given, segment=segment, steps=steps, mail=mail)
     return True
 

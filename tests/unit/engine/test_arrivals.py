@@ -1,0 +1,109 @@
+"""What comes in for a run is durable with the lease of whoever takes it up, and nothing that comes in then is missed."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from perdure import Engine, Graph, GraphBuilder, MemoryStore, SQLiteStore, StepContext
+from perdure.store.records import NewEntry
+
+
+def asking(asks: bool) -> Graph[Any, Any, Any, Any]:
+    """Return a graph that asks a person, or waits for a signal, and then does a step."""
+    g = GraphBuilder(name="asking", input_type=int, output_type=int)
+    ask = g.human("ask", form=int) if asks else g.signal("told", int)
+
+    @g.step
+    async def double(ctx: StepContext[None, None, int]) -> int:
+        return ctx.inputs * 2
+
+    g.add(g.edge_from(g.start_node).to(ask), g.edge_from(ask).to(double), g.edge_from(double).to(g.end_node))
+    return g.build()
+
+
+def talking() -> Graph[Any, Any, Any, Any]:
+    """Return a graph that waits for two signals, one after the other."""
+    g = GraphBuilder(name="talking", input_type=int, output_type=int)
+    one, two = g.signal("one", int), g.signal("two", int)
+    g.add(g.edge_from(g.start_node).to(one), g.edge_from(one).to(two), g.edge_from(two).to(g.end_node))
+    return g.build()
+
+
+@pytest.mark.parametrize("asks", [True, False])
+@pytest.mark.parametrize("recover", [True, False])
+def test_between_an_answer_and_the_step_that_waits_for_it_there_are_two_commits(
+    tmp_path: Path, asks: bool, recover: bool
+) -> None:
+    """The answer with the lease, and the start; one more ends the run."""
+
+    async def main() -> None:
+        store, graph = SQLiteStore(tmp_path / "runs.db"), asking(asks)
+        async with Engine.open(store, [graph], recover=recover) as engine:
+            handle = await engine.start(graph, inputs=0)
+            (wait,) = await handle.until_waiting()
+            before = store.commits
+            await (handle.respond(wait.task_id, 21) if asks else handle.signal("told", 21))
+            assert await handle.result() == 42
+            assert store.commits - before == 3
+
+    asyncio.run(main())
+
+
+class Talkative(MemoryStore):
+    """Is told something else by another process between the commit that takes a lease and its driver's first turn."""
+
+    async def put_and_claim(self, entry: NewEntry, *arguments: Any, **options: Any) -> Any:
+        put = await super().put_and_claim(entry, *arguments, **options)
+        await self.put(NewEntry(entry.run_id, "signal", "two", b"2", "another", entry.at))
+        return put
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_what_comes_in_while_a_run_is_being_taken_is_taken_up(durability: Literal["sync", "async", "exit"]) -> None:
+    async def main() -> None:
+        graph = talking()
+        async with Engine.open(Talkative(), [graph]) as engine:
+            handle = await engine.start(graph, inputs=0, durability=durability)
+            await handle.until_waiting()
+            await handle.signal("one", 1)
+            assert await asyncio.wait_for(handle.result(), 20) == 2
+
+    asyncio.run(main())
+
+
+def test_of_many_who_answer_at_once_all_are_heard_whatever_room_there_is() -> None:
+    """Those for whom there is none have their run taken when there is."""
+
+    async def main() -> None:
+        graph = asking(asks=True)
+        async with Engine.open(MemoryStore(), [graph], max_runs=3) as engine:
+            handles = [await engine.start(graph, inputs=0, run_id=f"run {number}") for number in range(20)]
+            waits = [wait for handle in handles for wait in await handle.until_waiting()]
+            await asyncio.gather(*(engine.respond(wait.run_id, wait.task_id, 1) for wait in waits))
+            assert await asyncio.wait_for(asyncio.gather(*(handle.result() for handle in handles)), 20) == [2] * 20
+
+    asyncio.run(main())
+
+
+def test_an_answer_whose_caller_was_cancelled_is_taken_up_all_the_same() -> None:
+    """A lease is never left with nobody to drive under it."""
+
+    async def main() -> None:
+        graph = asking(asks=True)
+        for ticks in range(12):
+            async with Engine.open(MemoryStore(), [graph]) as engine:
+                handle = await engine.start(graph, inputs=0)
+                (wait,) = await handle.until_waiting()
+                answering = asyncio.ensure_future(handle.respond(wait.task_id, 1))
+                for _ in range(ticks):
+                    await asyncio.sleep(0)
+                answering.cancel()
+                await asyncio.wait([answering])
+                await handle.respond(wait.task_id, 1)
+                assert await asyncio.wait_for(handle.result(), 20) == 2
+
+    asyncio.run(main())

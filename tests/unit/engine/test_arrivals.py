@@ -6,30 +6,26 @@ import asyncio
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import pytest
 
-from perdure import Engine, Graph, GraphBuilder, MemoryStore, SQLiteStore, StepContext
+from perdure import Engine, Graph, GraphBuilder, MemoryStore, RunPaused, SQLiteStore, StepContext
+from perdure.engine.calling.waiting import RequestDetails
 from perdure.store.records import NewEntry
 
 
-def asking(asks: bool) -> Graph[Any, Any, Any, Any]:
-    """Return a graph that asks a person, or waits for a signal, and then does a step."""
+def asking(*, asks: bool = True, ends: bool = True) -> Graph[Any, Any, Any, Any]:
+    """Return a graph that asks a person, or waits for a signal, and then does a step, which may never end."""
     g = GraphBuilder(name="asking", input_type=int, output_type=int)
     ask = g.human("ask", form=int) if asks else g.signal("told", int)
 
     @g.step
     async def double(ctx: StepContext[None, None, int]) -> int:
+        if not ends:
+            await asyncio.get_running_loop().create_future()
         return ctx.inputs * 2
 
     g.add(g.edge_from(g.start_node).to(ask), g.edge_from(ask).to(double), g.edge_from(double).to(g.end_node))
-    return g.build()
-
-
-def talking() -> Graph[Any, Any, Any, Any]:
-    """Return a graph that waits for two signals, one after the other."""
-    g = GraphBuilder(name="talking", input_type=int, output_type=int)
-    one, two = g.signal("one", int), g.signal("two", int)
-    g.add(g.edge_from(g.start_node).to(one), g.edge_from(one).to(two), g.edge_from(two).to(g.end_node))
     return g.build()
 
 
@@ -41,7 +37,7 @@ def test_between_an_answer_and_the_step_that_waits_for_it_there_are_two_commits(
     """The answer with the lease, and the start; one more ends the run."""
 
     async def main() -> None:
-        store, graph = SQLiteStore(tmp_path / "runs.db"), asking(asks)
+        store, graph = SQLiteStore(tmp_path / "runs.db"), asking(asks=asks)
         async with Engine.open(store, [graph], recover=recover) as engine:
             handle = await engine.start(graph, inputs=0)
             (wait,) = await handle.until_waiting()
@@ -54,23 +50,38 @@ def test_between_an_answer_and_the_step_that_waits_for_it_there_are_two_commits(
 
 
 class Talkative(MemoryStore):
-    """Is told something else by another process between the commit that takes a lease and its driver's first turn."""
+    """Is told to pause a run by another process between the commit that takes its lease and its driver's first turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked = asyncio.Event()
+
+    async def mail(self, owner: Any) -> Any:
+        mail = await super().mail(owner)
+        self.looked.set()
+        return mail
 
     async def put_and_claim(self, entry: NewEntry, *arguments: Any, **options: Any) -> Any:
         put = await super().put_and_claim(entry, *arguments, **options)
-        await self.put(NewEntry(entry.run_id, "signal", "two", b"2", "another", entry.at))
+        details = msgspec.json.encode(RequestDetails("", now=True))
+        await self.put(NewEntry(entry.run_id, "pause", "", details, "another", entry.at))
+        self.looked.clear()
+        await self.looked.wait()
         return put
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 def test_what_comes_in_while_a_run_is_being_taken_is_taken_up(durability: Literal["sync", "async", "exit"]) -> None:
+    """Also where the driver commits nothing after which it would be looked for, nor anybody else for a while."""
+
     async def main() -> None:
-        graph = talking()
-        async with Engine.open(Talkative(), [graph]) as engine:
+        graph = asking(asks=True, ends=False)
+        async with Engine.open(Talkative(), [graph], lease_s=3600) as engine:
             handle = await engine.start(graph, inputs=0, durability=durability)
-            await handle.until_waiting()
-            await handle.signal("one", 1)
-            assert await asyncio.wait_for(handle.result(), 20) == 2
+            (wait,) = await handle.until_waiting()
+            await handle.respond(wait.task_id, 1)
+            with pytest.raises(RunPaused):
+                await asyncio.wait_for(handle.result(), 20)
 
     asyncio.run(main())
 
@@ -79,7 +90,7 @@ def test_of_many_who_answer_at_once_all_are_heard_whatever_room_there_is() -> No
     """Those for whom there is none have their run taken when there is."""
 
     async def main() -> None:
-        graph = asking(asks=True)
+        graph = asking()
         async with Engine.open(MemoryStore(), [graph], max_runs=3) as engine:
             handles = [await engine.start(graph, inputs=0, run_id=f"run {number}") for number in range(20)]
             waits = [wait for handle in handles for wait in await handle.until_waiting()]
@@ -93,7 +104,7 @@ def test_an_answer_whose_caller_was_cancelled_is_taken_up_all_the_same() -> None
     """A lease is never left with nobody to drive under it."""
 
     async def main() -> None:
-        graph = asking(asks=True)
+        graph = asking()
         for ticks in range(12):
             async with Engine.open(MemoryStore(), [graph]) as engine:
                 handle = await engine.start(graph, inputs=0)

@@ -108,10 +108,6 @@ class Leases:
         held = self._held.get(run_id)
         return held is not None and held.epoch == epoch
 
-    def has(self, run_id: str) -> bool:
-        """Say whether a lease of a run is looked after."""
-        return run_id in self._held
-
     def drop(self, run_id: str, epoch: int) -> None:
         """Stop looking after a lease; a later one of the same run stays."""
         if self.holds(run_id, epoch):

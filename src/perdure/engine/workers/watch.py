@@ -122,7 +122,7 @@ class Watch:
                 driven = worker.driven.get(run_id)
                 if driven is not None:
                     driven.driver.nudge(last)
-                elif worker.leases.has(run_id):
+                else:
                     self._version = None  # it is about to be driven, by what was in its inbox when its lease was taken
             self._untold = [run_id for run_id in self._changes if run_id not in worker.driven]
         told, self._untold = self._untold[:TOLD_AT_ONCE], self._untold[TOLD_AT_ONCE:]

@@ -58,6 +58,13 @@ class KillingStore(SQLiteStore):
         self._at("after")
         return put
 
+    async def put_and_claim(self, entry: Any, owner: Any, **conditions: Any) -> Any:
+        self.count += 1
+        self._at("before")
+        put = await super().put_and_claim(entry, owner, **conditions)
+        self._at("after")
+        return put
+
 
 def watched(graph: Any, entries: str) -> Any:
     """Make every step and router of a graph write down that its body was entered, before it does anything."""

@@ -101,6 +101,7 @@ SEAMS = {
     "committed_state",
     "follow",
     "is_woken",
+    "recorded_end",
     "recorded_outputs",
     "successor_of",
 }

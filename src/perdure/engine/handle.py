@@ -78,17 +78,14 @@ class RunHandle(Generic[OutputT]):
         Raises:
             Exception: as for :meth:`result`.
         """
-        await self._come_to(_STILL)
+        _, info = await self._come_to(_STILL)
         if self._driven is not None and self._driven.is_complete:
             continued = self._driven.driver.run.successor
             if continued is None:
                 return self._driven.outputs()
             return await self._engine.attach(continued.successor).outputs()
-        info = await self.info()
-        successor = await self._engine.successor_of(info)
-        if successor:
-            return await self._engine.attach(successor).outputs()
-        return await self._engine.recorded_outputs(info)
+        successor, outputs = await self._engine.recorded_end(info or await self.info())
+        return await self._engine.attach(successor).outputs() if successor else outputs
 
     async def until_waiting(self) -> Sequence[Waiting]:
         """Wait until all that is left to do in the run is to wait, or until it is over; return what it waits for.
@@ -98,13 +95,16 @@ class RunHandle(Generic[OutputT]):
         Raises:
             Exception: as for :meth:`result`, if the run has failed, was cancelled, or stands still.
         """
-        status = await self._come_to(_STILL | {Status.WAITING})
+        status, info = await self._come_to(_STILL | {Status.WAITING})
         if status not in (Status.WAITING, Status.COMPLETED):
-            await self._engine.recorded_outputs(await self.info())
+            await self._engine.recorded_outputs(info or await self.info())
         return await self.waiting() if status is Status.WAITING else []
 
-    async def _come_to(self, statuses: frozenset[Status]) -> Status:
-        """Wait until the run is in one of some statuses, and nobody here drives it."""
+    async def _come_to(self, statuses: frozenset[Status]) -> tuple[Status, RunInfo | None]:
+        """Wait until the run is in one of some statuses, and nobody here drives it; return that, and what the store knows then.
+
+        Of a run that was completed here the store wasn't asked.
+        """
         while True:
             driven = self._engine.driven(self._run_id) or self._driven
             if driven is not None:
@@ -112,7 +112,7 @@ class RunHandle(Generic[OutputT]):
                 await driven.settled()
                 driven.raise_error()
                 if driven.is_complete:
-                    return Status.COMPLETED
+                    return Status.COMPLETED, None
                 self._driven = driven = (
                     None  # from here on the log knows more, and a run that waits isn't kept in memory
                 )
@@ -122,7 +122,7 @@ class RunHandle(Generic[OutputT]):
             info = await self.info()
             status = Status(info.status)
             if status in statuses and not (status is Status.WAITING and self._engine.is_woken(info)):
-                return status
+                return status, info
             self._driven = self._engine.driven(self._run_id) or await self._engine.changed(self._run_id, change)
 
     async def events(self, from_seq: int = 0) -> AsyncIterator[Recorded]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from perdure.engine.arguments import checked_tags
@@ -17,7 +18,7 @@ from perdure.engine.handle import RunHandle
 from perdure.engine.inspection.history import Recorded, read_history
 from perdure.engine.inspection.past import state_at
 from perdure.engine.inspection.places import ALL, Wanted, read_placed
-from perdure.engine.inspection.results import recorded_failure, recorded_outputs, recorded_successor
+from perdure.engine.inspection.results import recorded_end, recorded_failure, recorded_outputs, recorded_successor
 from perdure.engine.inspection.standstill import Explanation, Here, explain_run
 from perdure.engine.inspection.timeline import RunDiff, Timeline, diff_runs, timeline_of
 from perdure.engine.workers.fitting import Fit, fit_of
@@ -228,10 +229,21 @@ class Reading:
         Raises:
             RunInterrupted: this engine is closed.
         """
-        driven = await asyncio.shield(change) if self._worker.is_open else None
+        driven = await self._told_of(change) if self._worker.is_open else None
         if driven is None and not self._worker.is_open:
             raise RunInterrupted(f"run {run_id!r} is unfinished, and this engine is closed", run_id=run_id)
         return driven
+
+    async def _told_of(self, change: asyncio.Future[Driven | None]) -> Driven | None:
+        """Wait for a change that others may wait for, too; ``asyncio.shield`` makes three times as many objects for that."""
+        waiting: asyncio.Future[Driven | None] = asyncio.get_running_loop().create_future()
+        tell = partial(_tell, waiting)
+        change.add_done_callback(tell)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            change.remove_done_callback(tell)
+            raise
 
     def is_woken(self, info: RunInfo) -> bool:
         """Say whether a run that waits is only waiting to be driven on: something has come in, or its time has come."""
@@ -243,6 +255,21 @@ class Reading:
         Raises:
             RunError: there is none; the class says why.
         """
+        return await recorded_outputs(self._store, info, await self._values_of_end(info))
+
+    async def recorded_end(self, info: RunInfo) -> tuple[str, Sequence[Any]]:
+        """Return the id of the run that a completed one goes on as, or an empty text; and if it doesn't, its outputs.
+
+        Raises:
+            RunError: there are none; the class says why.
+        """
+        if Status(info.status) is Status.COMPLETED and self._worker.graphs.of(info) is None:
+            successor = await self.successor_of(info)  # for which no graph is needed
+            if successor:
+                return successor, ()
+        return await recorded_end(self._store, info, await self._values_of_end(info))
+
+    async def _values_of_end(self, info: RunInfo) -> CodedValues:
         run_id, status = info.run_id, Status(info.status)
         if status is Status.COMPLETED:
             mine = self._worker.graphs.of(info)
@@ -251,7 +278,7 @@ class Reading:
                     f"the output of run {run_id!r} is of graph {info.graph!r}, which this engine wasn't given",
                     run_id=run_id,
                 )
-            return await recorded_outputs(self._store, info, CodedValues(mine.codec))
+            return CodedValues(mine.codec)
         if status is Status.FAILED:
             raise await recorded_failure(self._store, info)
         if status is Status.CANCELLED:
@@ -286,3 +313,8 @@ def time_of(name: str, time: datetime | None) -> int | None:
         GraphSetupError: it has no time zone.
     """
     return since_1970(name, time) if time is not None else None
+
+
+def _tell(waiting: asyncio.Future[Driven | None], change: asyncio.Future[Driven | None]) -> None:
+    if not waiting.done():  # else who waits was cancelled
+        waiting.set_result(change.result())

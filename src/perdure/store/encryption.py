@@ -23,7 +23,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -31,12 +31,27 @@ from perdure.errors import EncryptionError
 from perdure.events import SEALED
 from perdure.store.chain import snapshot_hash
 from perdure.store.port import Store
-from perdure.store.records import Append, Entry, NewEntry, NewRun, Owner, Put, Row, RunInfo, RunUpdate, Snapshot, Wait
+from perdure.store.records import (
+    Append,
+    Claimed,
+    Entry,
+    NewEntry,
+    NewRun,
+    Owner,
+    Put,
+    Row,
+    RunInfo,
+    RunUpdate,
+    Snapshot,
+    Wait,
+)
 
 _TEXT = "encrypted:"
 _BYTES = b"perdure-encrypted:"
 _REFERENCE = re.compile(rb'\{"\$":"blob","v":"[0-9a-f]+","bytes":\d+\}')
 _BLOB = b'{"$":"blob"'
+
+InfoT = TypeVar("InfoT", bound=RunInfo)
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -235,8 +250,8 @@ class _SealedStore:
     async def list(self, **conditions: Any) -> Sequence[RunInfo]:
         return [*map(self._info, await self.sealed.list(**conditions))]
 
-    async def claim(self, owner: Owner, **conditions: Any) -> Sequence[RunInfo]:
-        return [*map(self._info, await self.sealed.claim(owner, **conditions))]
+    async def claim(self, owner: Owner, **conditions: Any) -> Sequence[Claimed]:
+        return [*map(self._claimed, await self.sealed.claim(owner, **conditions))]
 
     async def orphans(self, now: int, besides: Owner | None = None) -> Sequence[RunInfo]:
         return [*map(self._info, await self.sealed.orphans(now, besides))]
@@ -263,6 +278,18 @@ class _SealedStore:
     # --- waits and inboxes ---
 
     async def put(self, entry: NewEntry) -> tuple[Put, Entry | None]:
+        put, known = await self.sealed.put(await self._sealed_entry(entry))
+        return put, self._entry(entry.run_id, known) if known is not None else None
+
+    async def put_and_claim(
+        self, entry: NewEntry, owner: Owner, **conditions: Any
+    ) -> tuple[Put, Entry | None, Claimed | None]:
+        sealed = await self._sealed_entry(entry)
+        put, known, claimed = await self.sealed.put_and_claim(sealed, owner, **conditions)
+        mine = self._entry(entry.run_id, known) if known is not None else None
+        return put, mine, self._claimed(claimed) if claimed is not None else None
+
+    async def _sealed_entry(self, entry: NewEntry) -> NewEntry:
         info = await self.sealed.get(entry.run_id)
         if info is not None and not key_of(info):
             raise EncryptionError(
@@ -270,8 +297,7 @@ class _SealedStore:
                 "on with that run"
             )
         sealed = _encode(self.sealing.text(entry.value, "inbox", entry.run_id, entry.kind, entry.key))
-        put, known = await self.sealed.put(msgspec.structs.replace(entry, value=sealed))
-        return put, self._entry(entry.run_id, known) if known is not None else None
+        return msgspec.structs.replace(entry, value=sealed)
 
     async def inbox(self, run_id: str, after: int = 0) -> Sequence[Entry]:
         return [self._entry(run_id, entry) for entry in await self.sealed.inbox(run_id, after)]
@@ -298,7 +324,17 @@ class _SealedStore:
     def _error(self, run_id: str, error: str) -> str:
         return self.sealing.text(error.encode(), "error", run_id) if error else ""
 
-    def _info(self, info: RunInfo) -> RunInfo:
+    def _claimed(self, claimed: Claimed) -> Claimed:
+        """Open what comes along with a lease; what can't be opened is left to be read by itself, and is told of then."""
+        inbox, log, run_id = claimed.inbox, claimed.log, claimed.run_id
+        try:
+            inbox = tuple(self._entry(run_id, entry) for entry in inbox) if inbox is not None else None
+            log = tuple(self.sealing.open_row(run_id, row) for row in log) if log is not None else None
+        except EncryptionError:
+            inbox = log = None
+        return msgspec.structs.replace(self._info(claimed), inbox=inbox, log=log)
+
+    def _info(self, info: InfoT) -> InfoT:
         """Open what is sealed of a run's row; what can't be opened stays as it is, so that others can be listed."""
         if not key_of(info) and not info.error.startswith(_TEXT):
             return info

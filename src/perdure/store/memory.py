@@ -14,14 +14,16 @@ import msgspec
 from perdure.errors import Fenced, StoreClosed, StoreCorrupt
 from perdure.store.chain import verify_blob
 from perdure.store.memory_inbox import Inboxes, age
-from perdure.store.port import PAGE_BYTES
+from perdure.store.port import PAGE_BYTES, SHORT
 from perdure.store.records import (
     DRIVEN,
+    LET_IN,
     NO_TAGS,
     OVER,
     Announced,
     Append,
     Brought,
+    Claimed,
     Entry,
     Lease,
     NewEntry,
@@ -266,7 +268,7 @@ class MemoryStore:
         run_id: str | None = None,
         anyway: bool = False,
         leaving: Sequence[str] = (),
-    ) -> Sequence[RunInfo]:
+    ) -> Sequence[Claimed]:
         """Take leases on runs that nobody drives and that are due."""
         await self._enter()
         free = [
@@ -275,15 +277,18 @@ class MemoryStore:
             if (info.run_id == run_id if run_id is not None else _is_of(info, graphs, leaving))
             and (_ready_at(info) <= now or (anyway and info.lease_until <= now))
         ]
-        claimed: list[RunInfo] = []
-        for info in sorted(free, key=_ready_at)[:limit]:
-            self._epoch += 1
-            self._version += 1
-            mine = msgspec.structs.replace(info, owner=owner, epoch=self._epoch, lease_until=until)
-            self._runs[info.run_id] = mine
-            claimed.append(mine)
+        claimed = [self._lend(info, owner, until) for info in sorted(free, key=_ready_at)[:limit]]
         await self._answer()
         return claimed
+
+    def _lend(self, info: RunInfo, owner: Owner, until: int) -> Claimed:
+        self._epoch += 1
+        self._version += 1
+        mine = msgspec.structs.replace(info, owner=owner, epoch=self._epoch, lease_until=until)
+        self._runs[info.run_id] = mine
+        log = tuple(self._logs[info.run_id]) if info.last_seq <= SHORT else None
+        inbox = tuple(self._inboxes.entries(info.run_id, 0))
+        return Claimed(**msgspec.structs.asdict(mine), inbox=inbox, log=log)
 
     async def next_due(self, graphs: Sequence[str], leaving: Sequence[str] = ()) -> int | None:
         """Return the earliest time at which a run of these graphs, and of none of the fingerprints, can be claimed, or None."""
@@ -354,13 +359,29 @@ class MemoryStore:
     async def put(self, entry: NewEntry) -> tuple[Put, Entry | None]:
         """Put something in a run's inbox, and wake the run."""
         await self._enter_to_write()
+        outcome = self._put(entry)
+        await self._answer()
+        return outcome
+
+    async def put_and_claim(
+        self, entry: NewEntry, owner: Owner, *, now: int, until: int
+    ) -> tuple[Put, Entry | None, Claimed | None]:
+        """Put something in a run's inbox, and take its lease if it can be claimed."""
+        await self._enter_to_write()
+        put, mine = self._put(entry)
+        claimed = None
+        if put in LET_IN and _ready_at(info := self._runs[entry.run_id]) <= now:
+            claimed = self._lend(info, owner, until)
+        await self._answer()
+        return put, mine, claimed
+
+    def _put(self, entry: NewEntry) -> tuple[Put, Entry | None]:
         info = self._runs.get(entry.run_id)
         if info is None:
             return "missing", None
         put, mine = self._inboxes.put(entry, info.status)
         if put == "accepted" and (info.status == "WAITING" if info.due_at is None else info.due_at > entry.at):
             self._runs[entry.run_id] = msgspec.structs.replace(info, due_at=entry.at)
-        await self._answer()
         return put, mine
 
     async def answered(self, run_id: str) -> Mapping[str, bytes]:
@@ -396,14 +417,12 @@ class MemoryStore:
         )
         return [*islice(found, limit)]
 
-    async def mail(self, owner: Owner) -> Sequence[str]:
-        """Return the ids of the runs with something in their inbox whose lease is this owner's."""
+    async def mail(self, owner: Owner) -> Mapping[str, int]:
+        """Return the runs with something in their inbox whose lease is this owner's, each with its last entry."""
         await self._enter()
-        return [
-            info.run_id
-            for info in self._runs.values()
-            if info.owner is not None and info.owner.id == owner.id and self._inboxes.has_mail(info.run_id)
-        ]
+        mine = (info for info in self._runs.values() if info.owner is not None and info.owner.id == owner.id)
+        there = {info.run_id: self._inboxes.entries(info.run_id, 0) for info in mine}
+        return {run_id: entries[-1].number for run_id, entries in there.items() if entries}
 
     async def version(self) -> int:
         """Return a number that isn't the one returned before if the store may have changed in between."""

@@ -30,6 +30,7 @@ from perdure.store.records import (
     Announced,
     Append,
     Brought,
+    Claimed,
     Entry,
     Lease,
     NewEntry,
@@ -45,6 +46,9 @@ from perdure.store.records import (
 
 PAGE_BYTES = 4 << 20
 """A page of rows ends with the row that reaches this."""
+
+SHORT = 32
+"""A log of so few events comes along with the lease of its run, and is folded sooner than a snapshot of it is looked for."""
 
 
 class Store(Protocol):
@@ -171,12 +175,13 @@ class Store(Protocol):
         run_id: str | None = None,
         anyway: bool = False,
         leaving: Sequence[str] = (),
-    ) -> Sequence[RunInfo]:
+    ) -> Sequence[Claimed]:
         """Take leases on runs that nobody drives: never driven, released, or with a lease that has run out.
 
         Only runs that are ``PENDING``, ``RUNNING`` or ``WAITING``, and due, are taken; those that have been free and due for
         longest come first. One that is ``WAITING`` and has no ``due_at`` is not due until something is put in its inbox. Each
-        gets an epoch that no lease has had.
+        gets an epoch that no lease has had, and comes with what is in its inbox and, if that is short, its log; either may be left
+        to be read by itself if it is large, or can't be read.
 
         Args:
             owner: who takes them.
@@ -245,6 +250,25 @@ class Store(Protocol):
         """
         ...
 
+    async def put_and_claim(
+        self, entry: NewEntry, owner: Owner, *, now: int, until: int
+    ) -> tuple[Put, Entry | None, Claimed | None]:
+        """Put something in a run's inbox, and take the lease of the run if it can be claimed now, in one transaction.
+
+        So whoever answers a run and drives it on needn't wait twice until something is durable.
+
+        Args:
+            entry: what is put in.
+            owner: who takes the lease.
+            now: the present time.
+            until: when the lease ends.
+
+        Returns:
+            What ``put`` does; and what ``claim`` does for the run, if the entry was accepted or is there already and the run
+            can be claimed, else None.
+        """
+        ...
+
     async def answered(self, run_id: str) -> Mapping[str, bytes]:
         """Return, for each task of a run whose answer was used, the ``NewEntry.digest`` of that."""
         ...
@@ -275,8 +299,8 @@ class Store(Protocol):
         """
         ...
 
-    async def mail(self, owner: Owner) -> Sequence[str]:
-        """Return the ids of the runs with something in their inbox whose lease is this owner's, by its ``id``.
+    async def mail(self, owner: Owner) -> Mapping[str, int]:
+        """Return the runs with something in their inbox whose lease is this owner's, by its ``id``, each with its last entry.
 
         A lease that has run out counts until somebody else takes it.
         """
@@ -285,7 +309,7 @@ class Store(Protocol):
     async def version(self) -> int:
         """Return a number that isn't the one returned before if the store may have changed in between, by whomever.
 
-        It is cheap, so that many processes can ask 20 times a second; one that has been told the same number twice needn't
+        It is cheap, so that many processes can ask 25 times a second; one that has been told the same number twice needn't
         look for runs or mail. It isn't kept: one that was returned before the store was opened says nothing.
         """
         ...

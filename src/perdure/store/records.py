@@ -112,6 +112,15 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     at: int
 
 
+class Claimed(RunInfo, frozen=True, gc=False):
+    """A run whose lease was just taken, with what whoever drives it begins with, as it was then."""
+
+    inbox: tuple[Entry, ...] | None = None
+    """What is in its inbox, or None if that doesn't come along."""
+    log: tuple[Row, ...] | None = None
+    """Its log, or None if that doesn't come along."""
+
+
 class NewEntry(msgspec.Struct, frozen=True, gc=False):
     """Something to be put in a run's inbox."""
 
@@ -132,6 +141,9 @@ class NewEntry(msgspec.Struct, frozen=True, gc=False):
 Put = Literal["accepted", "same", "taken", "closed", "missing", "over"]
 """What became of an entry: it is in the inbox; the same answer by the same person was there before, or was used; another
 answer was; the task doesn't wait for an answer; there is no such run; the run is over."""
+
+LET_IN: tuple[Put, ...] = ("accepted", "same")
+"""What becomes of an entry that its run is to take up."""
 
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
 

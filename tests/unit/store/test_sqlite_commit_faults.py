@@ -11,6 +11,7 @@ from perdure.errors import Fenced, OutcomeUnknown, StoreError, StoreFaulty, Stor
 from perdure.store.records import Lease
 from perdure.store.sqlite import connection as connections
 from perdure.store.sqlite import transactions
+from perdure.testing.store_laws.leases import row_of
 from perdure.testing.store_laws.writing import (
     FOREVER,
     START,
@@ -116,7 +117,7 @@ def test_everything_works_over_a_commit_that_raised(path, faults, outcome):
             assert (await store.create(new)) == (info, False)
             faults.commit = [outcome]
             (claimed,) = await store.claim(owner("me"), graphs=["graph"], now=START, until=FOREVER, limit=5)
-            assert claimed == await known(store)
+            assert row_of(claimed) == await known(store)
             assert claimed.owner == owner("me"), "the lease isn't lost until it runs out"
             faults.commit = [outcome]
             assert await store.claim(owner("me"), graphs=["graph"], now=START, until=FOREVER, limit=5) == []
@@ -134,6 +135,23 @@ def test_everything_works_over_a_commit_that_raised(path, faults, outcome):
             assert await store.plan("f") == b"{}"
             assert (await known(store)).status == "STALLED"
             assert (await store.next_epoch()) > claimed.epoch
+
+    run(main())
+
+
+@pytest.mark.parametrize("outcome", ["happened", "didn't happen", "rolled back"])
+def test_what_was_put_in_with_its_lease_by_a_commit_that_raised_is_there_with_it(path, faults, outcome):
+    """Once, and under the lease that the caller was told of."""
+
+    async def main():
+        async with opened(path) as store:
+            await create(store, update=WAITING, opened=[wait()])
+            faults.commit = [outcome]
+            put, entry, claimed = await store.put_and_claim(answer(), owner("me"), now=START, until=FOREVER)
+            assert (put, row_of(claimed)) == ("accepted", await known(store))
+            assert [*await store.inbox("run")] == [entry] == [*claimed.inbox]
+            faults.commit = [outcome]
+            assert await store.put_and_claim(answer(), owner("me"), now=START, until=FOREVER) == ("same", entry, None)
 
     run(main())
 

@@ -102,6 +102,7 @@ def test_whatever_is_damaged_nothing_wrong_is_given_out(place, sound, seed):
                 assert waits is None or all(each.run_id == run_id for each in waits)
                 await attempt(store.inbox(run_id))
                 await attempt(store.put(answer(b"2", run_id=run_id)))
+                await attempt(store.put_and_claim(signal(run_id=run_id), owner(), now=1 << 53, until=1 << 53))
             await attempt(store.mail(owner()))
             await attempt(store.next_due(["graph"]))
             await attempt(store.version())
@@ -188,7 +189,7 @@ def test_a_run_whose_row_cannot_be_read_is_stalled_and_the_others_are_not(tmp_pa
             assert (is_new, none) == (False, [])
             assert {info.run_id for info in await store.list()} == {"run", "other"}
             assert {info.run_id for info in await store.orphans(0)} >= {"other"}
-            assert await store.mail(owner()) == []
+            assert await store.mail(owner()) == {}
             assert [info.run_id for info in await store.claim(owner(), **due)] == ["other"]
             assert query(path, "SELECT status, owner FROM run WHERE run_id = 'run'") == [("STALLED", None)]
             assert query(path, "SELECT error FROM run WHERE run_id = 'run'") == [(one.error,)]

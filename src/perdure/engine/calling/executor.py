@@ -48,6 +48,10 @@ def _nobody_waits() -> None:
     """Take the report of a body that outlives its run."""
 
 
+def _nothing_is_left(task: Task, attempt: int, error: BaseException) -> None:
+    """Take note of such a body that is left to itself."""
+
+
 class _Unread(Exception):
     """The inputs of a task couldn't be read from the store."""
 
@@ -133,9 +137,9 @@ class Executor:
         if self._is_in_use:
             self._is_in_use = False
             self._runners.leave()
-        # Both lead back to the driver, and a run that is over shouldn't wait for the garbage collector.
+        # All of these lead back to the driver, or here, and a run that is over shouldn't wait for the garbage collector.
         self._wake, self._fetch = _nobody_waits, _nothing_is_fetched
-        self._bodies.freed = _nobody_waits
+        self._bodies.freed, self._bodies.left = _nobody_waits, _nothing_is_left
         # A runner without a body ends by itself when it next has its turn, and nothing of the user's depends on when.
         runners = {runner for runner in self._running.values() if runner is not asyncio.current_task()}
         if not runners:
@@ -186,9 +190,8 @@ class Executor:
 
     def _leave_to_itself(self, task: Task, attempt: int, error: BaseException) -> None:
         """Settle an attempt whose body goes on though its time is up and it was told so; what it still gives is dropped."""
-        if not self._closed:
-            log.warning("a body ignores its cancellation and is left to itself", run=self.run.run_id, task=task.id)
-            self.report(self._failed(task, attempt, error))
+        log.warning("a body ignores its cancellation and is left to itself", run=self.run.run_id, task=task.id)
+        self.report(self._failed(task, attempt, error))
 
     async def _attempt(self, task: Task, cell: Cell) -> None:
         """Run one body and report what comes of it."""

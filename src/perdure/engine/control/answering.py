@@ -22,7 +22,7 @@ from perdure.graph.nodes.wait import Wait as WaitNode
 from perdure.graph.plan import WaitKind
 from perdure.ids import checked_by, checked_identifier
 from perdure.store.encryption import check_readable
-from perdure.store.records import NewEntry, RunInfo, Wait
+from perdure.store.records import LET_IN, NewEntry, RunInfo, Wait
 
 
 class Answering:
@@ -50,15 +50,14 @@ class Answering:
         for wait in await self._store.waits(run_id=run_id, task=task_id, kind=WaitKind.HUMAN.value):
             self._check(info, wait, data)
         entry = NewEntry(run_id, "answer", task_id, data, by, self._worker.clock.now())
-        put, known = await self._store.put(entry)
+        put, known = await self._worker.arrivals.hand_in(entry, info)
         if put == "taken":
             who = f" by {known.by}" if known is not None and known.by else ""
             raise AnswerRefused(f"run {run_id!r}: task {task_id} has been answered already{who}, and differently")
-        if put not in ("accepted", "same"):
+        if put not in LET_IN:
             raise AnswerRefused(
                 f"run {run_id!r}: no person is asked by task {task_id}: it isn't open (any more); `waiting` lists those that are"
             )
-        await self._worker.nudge(run_id, info.graph)
 
     def _check(self, info: RunInfo, wait: Wait, data: bytes) -> None:
         """See to it that an answer fits its form, as far as that can be told here."""
@@ -90,10 +89,10 @@ class Answering:
                 refusals.append(refusal)
         if forms and len(refusals) == len(forms):
             raise refusals[0]
-        put, _ = await self._store.put(NewEntry(run_id, "signal", name, data, by, self._worker.clock.now()))
+        entry = NewEntry(run_id, "signal", name, data, by, self._worker.clock.now())
+        put, _ = await self._worker.arrivals.hand_in(entry, info)
         if put == "over":
             raise AnswerRefused(f"run {run_id!r} is over, and takes no signal {name!r}")
-        await self._worker.nudge(run_id, info.graph)
 
     def _recorded(self, where: str, data: bytes) -> bytes:
         """Return what comes from outside as it may be stored."""

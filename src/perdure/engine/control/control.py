@@ -75,7 +75,7 @@ class Control:
             return
         assert entry is not None
         if run_id in self._worker.driven:
-            await self._worker.nudge(run_id, info.graph)
+            await self._worker.arrivals.nudge(run_id, info.graph)
         else:
             event = RunPaused(by, reason, entry.number) if verb == "pause" else RunCancelled(by, reason, entry.number)
             await self._worker.see_through(self._stop_idle(run_id, event))

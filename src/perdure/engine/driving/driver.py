@@ -47,7 +47,7 @@ from perdure.kernel.fold.apply import apply
 from perdure.kernel.fold.run import Phase, Run
 from perdure.kernel.fold.status import FINAL, Status
 from perdure.store.port import Store
-from perdure.store.records import RunUpdate, Wait
+from perdure.store.records import Entry, RunUpdate, Wait
 
 REST_S = 1.0
 """A run that waits for longer is let go of, and rebuilt when it is woken."""
@@ -82,6 +82,7 @@ class Driver:
         run: the run as it is.
         exception: what made it fail, if that happened in this process.
         first: what has been decided and committed already, for a run that was just created.
+        mail: what was in the run's inbox when its lease was taken, if that has come along.
         has_handed_back: whether the run has been given up, to be driven elsewhere or later.
         steps: where it meets a caller who steps through the run, if there is one.
         past: of a run in memory that a failure needn't end, what has been decided: there is no other log to rebuild it from.
@@ -106,6 +107,7 @@ class Driver:
         self.run = run
         self.exception: BaseException | None = None
         self.first: Decision | None = None
+        self.mail: Sequence[Entry] | None = None
         self.past: list[AnyEvent] | None = None
         self._graph = graph
         self._flows = flows
@@ -126,6 +128,7 @@ class Driver:
         self._stopping = False
         self._draining = False
         self._has_mail = False
+        self._seen_entry = 0
         # Of many runs at once most never have any of these, and what is made for each is what garbage collections take.
         self._deliveries: Sequence[Delivery] = ()
         self._requests: Sequence[Request] = ()
@@ -172,10 +175,11 @@ class Driver:
         self._draining = True
         self._wake_up()
 
-    def nudge(self) -> None:
-        """Ask the driver to look into the run's inbox."""
-        self._has_mail = True
-        self._wake_up()
+    def nudge(self, last: int | None = None) -> None:
+        """Ask the driver to look into the run's inbox, unless it has seen the last entry there."""
+        if last is None or last > self._seen_entry:
+            self._has_mail = True
+            self._wake_up()
 
     async def drive(self) -> None:
         """Drive the run until it is over, stands still, waits, or has been handed back.
@@ -283,12 +287,15 @@ class Driver:
         """Read what has come in; it is taken out by the commit that records what came of it."""
         if not has_mail or self._durable is None:
             return
-        self._has_mail = False
+        entries = self.mail if not self._has_mail else None
+        self._has_mail, self.mail = False, None
         deliveries: list[Delivery] = []
         requests: list[Request] = []
-        entries = await self._durable.store.inbox(self.run.run_id)
+        if entries is None:
+            entries = await self._durable.store.inbox(self.run.run_id)
         # What has been taken up is still there while the commit that takes it out is on its way.
         self._taken_up = self._taken_up.intersection([entry.number for entry in entries])
+        self._seen_entry = max(self._seen_entry, entries[-1].number if entries else 0)
         for entry in entries:
             if entry.number in self._taken_up:
                 continue

@@ -18,19 +18,16 @@ from perdure.kernel.fold.apply import apply, check_complete
 from perdure.kernel.fold.run import Run
 from perdure.kernel.fold.status import FINAL
 from perdure.store.chain import chain_start, verify_row
-from perdure.store.port import Store
-from perdure.store.records import Row, RunInfo
+from perdure.store.port import SHORT, Store
+from perdure.store.records import Claimed, Row, RunInfo
 
 PAGE = 512
-
-SHORT = 32
-"""A log of so few events is folded sooner than a snapshot of it is looked for."""
 
 
 async def rebuild(store: Store, info: RunInfo, run: Run, blobs: Blobs) -> Position:
     """Fold a run's log into a run that has nothing applied yet; return where the log stands.
 
-    If there is a snapshot that fits, only what has followed it is read.
+    If there is a snapshot that fits, only what has followed it is read; if the log has come along with the lease, nothing is.
 
     Raises:
         StoreCorrupt: a row isn't what was written.
@@ -38,8 +35,9 @@ async def rebuild(store: Store, info: RunInfo, run: Run, blobs: Blobs) -> Positi
     """
     position = await restored(store, info, run) if info.last_seq > SHORT else None
     position = position or Position(0, chain_start(info.run_id, info.graph), 0)
+    brought = info.log if isinstance(info, Claimed) and position.seq == 0 else None
     while position.seq < info.last_seq:
-        rows = await store.read(info.run_id, position.seq, PAGE)
+        rows, brought = brought or await store.read(info.run_id, position.seq, PAGE), None
         if not rows:
             break
         for row in rows:

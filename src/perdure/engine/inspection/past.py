@@ -7,7 +7,7 @@ from typing import Any
 from perdure.codec.codec import Blobs
 from perdure.engine.calling.values import CodedValues
 from perdure.engine.driving.journal import Position
-from perdure.engine.driving.recovery import SHORT, blobs_of
+from perdure.engine.driving.recovery import blobs_of
 from perdure.engine.driving.registered import Registered, new_run
 from perdure.engine.driving.snapshots import restored
 from perdure.engine.inspection.history import read_history
@@ -17,7 +17,7 @@ from perdure.errors import GraphRuntimeError
 from perdure.kernel.fold.apply import apply
 from perdure.kernel.fold.run import Run
 from perdure.kernel.state.tree import thaw
-from perdure.store.port import Store
+from perdure.store.port import SHORT, Store
 from perdure.store.records import RunInfo
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from perdure.engine.calling.logging import get_logger
 from perdure.engine.calling.steps import Steps
 from perdure.engine.calling.values import CodedValues
 from perdure.engine.driving.journal import Journal
@@ -14,13 +13,10 @@ from perdure.engine.workers.fitting import fit_of
 from perdure.errors import GraphRuntimeError, PerdureError, StoreCorrupt, StoreError
 from perdure.events import SegmentStarted
 from perdure.kernel.fold.run import Run
-from perdure.store.records import Lease, RunInfo
+from perdure.store.records import Claimed, Lease, RunInfo
 
 if TYPE_CHECKING:
     from perdure.engine.workers.worker import Worker
-
-
-_log = get_logger("perdure.engine")
 
 
 async def resume(
@@ -48,6 +44,8 @@ async def _resume(
     worker: Worker, mine: Registered, info: RunInfo, given: Any, steps: Steps | None, segment: SegmentStarted | None
 ) -> bool:
     values = CodedValues(mine.codec)
+    # While an earlier driver is waited for, that one is told of what comes in.
+    mail = info.inbox if isinstance(info, Claimed) and info.run_id not in worker.driven else None
     await worker.part(info.run_id)
     if info.fingerprint != mine.graph.fingerprint and await worker.colleagues.have(info.fingerprint):
         await worker.store.release([Lease(info.run_id, info.epoch, 0)])
@@ -67,9 +65,9 @@ async def _resume(
         await worker.set_aside(info.run_id, info.epoch, info.graph, reason)
         return False
     deps = worker.deps_of(mine.graph, given)
-    _log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
+    worker.log.info("run recovered", run=info.run_id, graph=info.graph, seq=run.seq)
     is_given = run.run_id in worker.known
-    worker.drive(run, mine, values, journal, deps, None, is_given=is_given, segment=segment, steps=steps)
+    worker.drive(run, mine, values, journal, deps, None, is_given=is_given, segment=segment, steps=steps, mail=mail)
     return True
 
 

@@ -31,6 +31,7 @@ from perdure.engine.driving.moments import Moments
 from perdure.engine.driving.registered import Registered, registered
 from perdure.engine.inspection.standstill import RecoveryThrottled
 from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
+from perdure.engine.workers.arrivals import Arrivals
 from perdure.engine.workers.colleagues import Colleagues
 from perdure.engine.workers.known import KnownGraphs
 from perdure.engine.workers.leases import CLAIM_PAGE, LEASE_S, Leases
@@ -47,7 +48,7 @@ from perdure.kernel.fold.run import Phase, Run
 from perdure.kernel.fold.status import OVER, Status
 from perdure.store.encryption import sealing_of
 from perdure.store.port import Store
-from perdure.store.records import RunInfo
+from perdure.store.records import Entry, RunInfo
 from perdure.version import __version__
 
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class Worker:
         epoch: under which the runs are created that it starts.
         leases: those it holds.
         orphans: the runs under leases of others.
+        arrivals: what comes in for runs.
         graphs: the graphs it can drive runs of.
         colleagues: the other workers on the store.
         driven: the runs it drives now, by id.
@@ -75,6 +77,7 @@ class Worker:
         when_paused: called with a run that was driven here and has just been paused.
         known: runs that nobody else looks for here, because orphans aren't looked for, or that were given dependencies of
             their own; each with the name of its graph and its dependencies.
+        log: what is told of all that.
         publisher, redaction: what tells others what is committed here, and what keeps parts of values out of the store.
     """
 
@@ -104,6 +107,7 @@ class Worker:
         self.leases = Leases(store, clock, self._lose, lease_s)
         self.graphs = KnownGraphs()
         self.orphans = Orphans(self)
+        self.arrivals = Arrivals(self)
         self.colleagues = Colleagues(store, clock, self.owner, lease_s, self._announced)
         self.driven: dict[str, Driven] = {}
         self.known: dict[str, tuple[str, Any]] = {}
@@ -120,7 +124,7 @@ class Worker:
         self._runners = RunnersByContext(clock.monotonic)
         self._watch = Watch(self)
         self._taking: set[asyncio.Task[Any]] = set()
-        self._log = get_logger("perdure.engine").bind()  # unbound, it would be made anew at each use
+        self.log = get_logger("perdure.engine").bind()  # unbound, it would be made anew at each use
         for graph in graphs:
             self.register(graph)
 
@@ -236,6 +240,7 @@ class Worker:
         is_given: bool = False,
         segment: SegmentStarted | None = None,
         steps: Steps | None = None,
+        mail: Sequence[Entry] | None = None,
     ) -> Driven:
         """Drive a run whose lease was just taken; keep its dependencies for when it is woken, if they were given to it."""
         graph = mine.graph
@@ -248,7 +253,7 @@ class Worker:
         runners = self._runners.here()
         about = (run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
         driver = Driver(*about, runners=runners, moments=self.moments)
-        driver.first = first
+        driver.first, driver.mail = first, mail
         driven = self.driven[run.run_id] = Driven(driver, journal.epoch)
         self.keep(run.run_id, graph, deps, is_given=is_given)
         driven.task = asyncio.get_running_loop().create_task(self._driving(driven, mine), name=f"perdure-{run.run_id}")
@@ -263,14 +268,14 @@ class Worker:
                 await driven.driver.drive()
         except Fenced as error:
             self.observing.lease_lost(mine.graph.name)
-            self._log.warning("another worker drives the run now", error=str(error), **about)
+            self.log.warning("another worker drives the run now", error=str(error), **about)
         except CodecError as error:  # in what is recorded: what a body does is its own failure
-            self._log.error("the run is stalled", reason=str(error), **about)
+            self.log.error("the run is stalled", reason=str(error), **about)
             with suppress(StoreError):
                 await self.store.park(run_id, driven.lease.epoch, Status.STALLED.value, str(error))
         except Exception as error:
             # Its lease is left to run out: who took it at once would only fail at once, again and again.
-            log_exception(self._log, "the run can't be driven on", error, self.redaction, **about)
+            log_exception(self.log, "the run can't be driven on", error, self.redaction, **about)
             driven.error = error
         finally:
             self.leases.drop(run_id, driven.lease.epoch)
@@ -282,7 +287,7 @@ class Worker:
             try:
                 await self._let_go(driven, kept)
             finally:  # whoever waits must be told, whatever comes in between
-                self._log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
+                self.log.info("segment ended", status=status.value, seq=driven.driver.run.seq, **about)
                 driven.end()
                 self._watch.note(run_id, driven)
 
@@ -321,16 +326,21 @@ class Worker:
 
     async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something that takes a lease, whoever is cancelled: a lease that nobody drives under keeps others away."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._taking.add(task)
         waiting: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        task.add_done_callback(partial(self._seen_through, waiting))
+        self.see_to(work, waiting)
         return await waiting
 
-    def _seen_through(self, waiting: asyncio.Future[T], task: asyncio.Task[T]) -> None:
+    def see_to(self, work: Coroutine[Any, Any, T], waiting: asyncio.Future[T] | None = None) -> None:
+        """Do the same, and hand what has come of it to who waits, if anybody does."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._taking.add(task)
+        task.add_done_callback(partial(self._seen_through, waiting))
+
+    def _seen_through(self, waiting: asyncio.Future[T] | None, task: asyncio.Task[T]) -> None:
         self._taking.discard(task)
-        if not hand_over(task, waiting) and not task.cancelled() and (error := task.exception()) is not None:
-            self._log.debug("a run couldn't be taken", error=message_of(error, self.redaction))
+        is_told = waiting is not None and hand_over(task, waiting)
+        if not is_told and not task.cancelled() and (error := task.exception()) is not None:
+            self.log.debug("a run couldn't be taken", error=message_of(error, self.redaction))
 
     async def recover(self) -> int:
         """Drive on the runs of this worker's graphs that are due and that nobody drives; return how many."""
@@ -347,10 +357,12 @@ class Worker:
 
     def throttled(self, info: RunInfo) -> RecoveryThrottled | None:
         """Return how busy this worker is, if it takes a run that is due as soon as there is room."""
+        return RecoveryThrottled(len(self.driven), self.max_runs) if self.looks_for(info) else None
+
+    def looks_for(self, info: RunInfo) -> bool:
+        """Say whether this worker takes a run like this one when it is due, if there is room."""
         looks = self.recovers and self.is_open and not self.is_draining
-        if not looks or info.graph not in self.drivable() or info.fingerprint in self.colleagues.leaving:
-            return None
-        return RecoveryThrottled(len(self.driven), self.max_runs)
+        return looks and info.graph in self.drivable() and info.fingerprint not in self.colleagues.leaving
 
     async def claim_due(self, graphs: list[str]) -> int:
         """Take a page of runs that are due, if there is room for them, and drive them; return how many there were."""
@@ -368,21 +380,23 @@ class Worker:
             limit=limit,
             leaving=self.colleagues.leaving,
         )
-        for info in claimed:  # to be extended while they are rebuilt
-            self.leases.add(info.run_id, info.epoch, began)
-        await asyncio.gather(*[self._resume_claimed(info) for info in claimed])
+        await asyncio.gather(*[self.resume_claimed(info, began) for info in claimed])
         return len(claimed)
 
-    async def _resume_claimed(self, info: RunInfo) -> None:
-        """Drive a claimed run; if that can't be done now, it is tried again when the lease has run out."""
+    async def resume_claimed(self, info: RunInfo, since: float) -> None:
+        """Drive a claimed run; if that can't be done now, it is tried again when the lease has run out.
+
+        Args:
+            info: the run.
+            since: when its lease was asked for, on the monotonic clock.
+        """
+        self.leases.add(info.run_id, info.epoch, since)
         mine = self.graphs.of(info)
         assert mine is not None
         try:
             await resume(self, mine, info, self.kept_deps(info.run_id))
         except Exception as error:  # the store's, or that of a factory of dependencies; others go on
-            log_exception(
-                self._log, "the run can't be driven", error, self.redaction, run=info.run_id, graph=info.graph
-            )
+            log_exception(self.log, "the run can't be driven", error, self.redaction, run=info.run_id, graph=info.graph)
 
     async def claim_one(
         self,
@@ -438,7 +452,7 @@ class Worker:
 
     async def set_aside(self, run_id: str, epoch: int, graph: str, reason: str) -> None:
         """Park a run that can't be driven on, with the reason."""
-        self._log.error("the run is stalled", run=run_id, graph=graph, reason=reason)
+        self.log.error("the run is stalled", run=run_id, graph=graph, reason=reason)
         await self.store.park(run_id, epoch, Status.STALLED.value, reason)
 
     async def part(self, run_id: str) -> None:
@@ -450,20 +464,9 @@ class Worker:
 
     # --- what happens elsewhere ---
 
-    async def nudge(self, run_id: str, graph: str) -> None:
-        """See to it that what has come in for a run is taken up soon, if that can be done here."""
-        if (driven := self.driven.get(run_id)) is not None:
-            driven.driver.nudge()
-            return
-        if self.recovers and graph in self.drivable():
-            self._watch.hurry()
-            return
-        try:
-            info = await self.store.get(run_id) if run_id in self.known else None
-            if info is not None:
-                await self.claim_one(info)
-        except StoreError as error:  # what has come in is durable; whoever looks next takes it up
-            self._log.warning("the run can't be woken at once", run=run_id, error=str(error))
+    def hurry(self) -> None:
+        """Look now for runs that are due."""
+        self._watch.hurry()
 
     def change_of(self, run_id: str) -> asyncio.Future[Driven | None]:
         """Return what is done when something has changed about a run: what drives it, or has driven it, if that is here."""

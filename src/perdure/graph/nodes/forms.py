@@ -6,13 +6,21 @@ JSON, from a person or another process, and is made into a value of the form's t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
 import msgspec
 
 from perdure.errors import AnswerRefused, GraphSetupError
-from perdure.graph.nodes.schemas import check_is_schema, check_patterns, check_schema, check_texts, decoded_answer
+from perdure.graph.nodes.schemas import (
+    check_is_schema,
+    check_patterns,
+    check_schema,
+    check_texts,
+    decoded_answer,
+    patterns_of,
+)
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -70,7 +78,7 @@ def answered(form: Any, data: bytes) -> Any:
             return form.model_validate_json(data)
         except ValueError as error:
             raise AnswerRefused(f"the answer doesn't fit the form {form.__name__}: {error}") from error
-    check_texts(_schema_of(form), plain)
+    check_texts(_patterns_of(form), plain)
     try:
         return msgspec.json.decode(data, type=form, dec_hook=_nothing_else)
     except (msgspec.ValidationError, NotImplementedError) as error:
@@ -78,12 +86,20 @@ def answered(form: Any, data: bytes) -> Any:
         raise AnswerRefused(f"the answer doesn't fit the form {name}: {error}") from error
 
 
-def _schema_of(form: Any) -> Any:
-    """Return what a type is in JSON, or nothing for what has no schema, and so no patterns."""
+def _patterns_of(form: Any) -> tuple[str, ...]:
+    """Return the patterns that a type checks texts by."""
     try:
-        return msgspec.json.schema(form)
-    except (TypeError, RuntimeError):
-        return {}
+        return _known_patterns(form)
+    except TypeError:  # it has no hash
+        return _known_patterns.__wrapped__(form)
+
+
+@lru_cache(maxsize=1024)
+def _known_patterns(form: Any) -> tuple[str, ...]:
+    try:
+        return patterns_of(msgspec.json.schema(form))
+    except (TypeError, RuntimeError):  # it has no schema, and so no patterns
+        return ()
 
 
 def _nothing_else(form: type, value: Any) -> Any:

@@ -9,7 +9,7 @@ interrupted, but takes no longer than its pattern's bound or its array's length 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Final
@@ -95,7 +95,7 @@ def check_schema(schema: dict[str, Any], value: Any) -> None:
             "a form given as a JSON schema needs the jsonschema package: pip install 'perdure[forms]'"
         ) from None
     check_is_schema(schema)
-    check_texts(schema, value)
+    check_texts(patterns_of(schema), value)
     token = _deadline.set(time.monotonic() + DEADLINE_S)
     try:
         problems = sorted(_validator()(schema).iter_errors(value), key=lambda error: str(error.json_path))
@@ -192,15 +192,20 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def check_texts(schema: Any, value: Any) -> None:
+def patterns_of(schema: Any) -> tuple[str, ...]:
+    """Return the patterns that a schema checks texts by."""
+    return tuple(pattern for _, pattern in _patterns(schema))
+
+
+def check_texts(patterns: Sequence[str], value: Any) -> None:
     """Refuse an answer with a text that is too long for the patterns of its form.
 
     Raises:
         AnswerRefused: there is one.
     """
-    ways = [_known_ways(pattern) for _, pattern in _patterns(schema)]
-    if not ways:
+    if not patterns:
         return
+    ways = [_known_ways(pattern) for pattern in patterns]
     longest = max(map(len, _texts(value)), default=0)
     if any(each.of(longest) > MAX_WAYS for each in ways):
         raise AnswerRefused(

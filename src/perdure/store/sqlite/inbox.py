@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
-from perdure.store.records import OVER, Entry, NewEntry, Put, Wait
+from perdure.errors import StoreCorrupt
+from perdure.store.records import LET_IN, OVER, Claimed, Entry, NewEntry, Put, Wait
+from perdure.store.sqlite.leases import ClaimOperation
 from perdure.store.sqlite.queries import QUERIES
 from perdure.store.sqlite.rows import checked, entry
 
@@ -21,14 +24,23 @@ ANSWER = "answer"
 
 
 class PutOperation:
-    """Put something in a run's inbox."""
+    """Put something in a run's inbox, and take the run's lease if it is to be claimed."""
 
-    def __init__(self, location: str, new: NewEntry) -> None:
+    def __init__(self, location: str, new: NewEntry, claim: ClaimOperation | None = None) -> None:
         self.location = location
         self.new = new
+        self.claim = claim
 
-    def apply(self, connection: sqlite3.Connection) -> tuple[Put, Entry | None]:
+    def apply(self, connection: sqlite3.Connection) -> tuple[Put, Entry | None, Claimed | None]:
         """Put it in and make the run due, or say why not."""
+        put, mine = self._put(connection)
+        claimed: list[Claimed] = []
+        if self.claim is not None and put in LET_IN:
+            with suppress(StoreCorrupt):  # it has claimed nothing then, and whoever claims next is told
+                claimed = self.claim.apply(connection)
+        return put, mine, claimed[0] if claimed else None
+
+    def _put(self, connection: sqlite3.Connection) -> tuple[Put, Entry | None]:
         new = self.new
         found = connection.execute(QUERIES["addressee"], (new.run_id,)).fetchall()
         if not found:
@@ -64,7 +76,9 @@ class PutOperation:
 
         One that another process has taken out in the meantime is put in again: what comes in is delivered at least once.
         """
-        put, mine = outcome
+        put, mine, claimed = outcome
+        if self.claim is not None and claimed is not None:
+            return self.claim.landed(connection, [claimed])
         if put != "accepted":
             return None
         found = connection.execute(QUERIES["read_entry"], (self.new.run_id, mine.number)).fetchall()

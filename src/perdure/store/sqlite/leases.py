@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from perdure.errors import StoreCorrupt
-from perdure.store.records import Announced, Lease, Owner, RunInfo
+from perdure.store.port import SHORT
+from perdure.store.records import Announced, Claimed, Lease, Owner, RunInfo
+from perdure.store.sqlite.failures import SQLITE_ERRORS, is_undecodable
 from perdure.store.sqlite.queries import QUERIES
-from perdure.store.sqlite.rows import Unreadable, encode_owner, run_infos
+from perdure.store.sqlite.rows import Unreadable, encode_owner, entry, log_row, run_infos
+
+T = TypeVar("T")
+
+BROUGHT_BYTES = 1 << 16
+"""How much comes along with a lease: the transaction that takes it isn't to last."""
 
 
 class ClaimOperation:
@@ -40,7 +47,7 @@ class ClaimOperation:
         self.anyway = anyway
         self.leaving = leaving
 
-    def apply(self, connection: sqlite3.Connection) -> list[RunInfo]:
+    def apply(self, connection: sqlite3.Connection) -> list[Claimed]:
         """Take them, each under a new epoch; one that can't be read is stalled instead."""
         if self.run_id is not None:
             found = run_infos(connection, "claimable_run", (self.now, self.run_id, self.anyway))
@@ -61,8 +68,9 @@ class ClaimOperation:
         for info in found:
             epoch += 1
             connection.execute(QUERIES["take_lease"], (owner, self.until, epoch, info.last_seq, info.run_id))
-            mine = msgspec.structs.replace(info, owner=self.owner, lease_until=self.until, epoch=epoch)
-            claimed.append(mine)
+            mine = {**msgspec.structs.asdict(info), "owner": self.owner, "lease_until": self.until, "epoch": epoch}
+            log = _brought(connection, "first_rows", info.run_id, 4, log_row) if info.last_seq <= SHORT else None
+            claimed.append(Claimed(**mine, inbox=_brought(connection, "whole_inbox", info.run_id, 3, entry), log=log))
         return claimed
 
     def landed(self, connection: sqlite3.Connection, outcome: Any) -> bool | None:
@@ -71,6 +79,37 @@ class ClaimOperation:
             return None
         first: RunInfo = outcome[0]
         return connection.execute(QUERIES["read_epoch"], (first.run_id,)).fetchall() == [(first.epoch,)]
+
+
+def _brought(
+    connection: sqlite3.Connection, query: str, run_id: str, large: int, decode: Callable[[Sequence[Any]], T]
+) -> tuple[T, ...] | None:
+    """Return the rows of a run that come along with its lease; None if they are too large or damaged, to be read by themselves.
+
+    Args:
+        connection: the connection, inside of the transaction.
+        query: the name of what is executed.
+        run_id: the run.
+        large: which column counts for the size.
+        decode: makes a row what the port knows it as.
+    """
+    found, size = [], 0
+    cursor = connection.execute(QUERIES[query], (run_id,))
+    try:
+        for columns in cursor:
+            size += len(columns[large])
+            if size > BROUGHT_BYTES:
+                return None
+            found.append(decode(columns))
+    except msgspec.DecodeError:
+        return None
+    except SQLITE_ERRORS as error:
+        if not is_undecodable(error):
+            raise
+        return None
+    finally:
+        cursor.close()
+    return tuple(found)
 
 
 def reserve_epochs(connection: sqlite3.Connection, count: int, location: str) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 
 import aiosqlite
 
@@ -46,6 +47,12 @@ def stop(*connections: aiosqlite.Connection) -> None:
         closed(connection)
         # aiosqlite answers to the event loop it finds here, which may be closed by then; so let it find none.
         threading.Thread(target=connection.stop, name="perdure-stop").start()
+
+
+def abandoned(location: str, *connections: aiosqlite.Connection) -> None:
+    """Let go of the file for a store that nobody can close any more."""
+    stop(*connections)
+    warnings.warn(f"{location}: the store was dropped before it was closed", ResourceWarning, stacklevel=1)
 
 
 def _watch() -> None:

@@ -122,6 +122,13 @@ WHERE run = (SELECT number FROM run WHERE run_id = ?1)
 ORDER BY first
 LIMIT ?3;
 
+-- name: first_rows
+-- A whole log that is short.
+SELECT first, count, epoch, ts, CAST(events AS BLOB), hash
+FROM log
+WHERE run = (SELECT number FROM run WHERE run_id = ?)
+ORDER BY first;
+
 -- name: read_blob
 SELECT data FROM blob WHERE run = (SELECT number FROM run WHERE run_id = ?) AND digest = ?;
 
@@ -397,6 +404,12 @@ FROM inbox
 WHERE run = (SELECT number FROM run WHERE run_id = ?) AND number > ?
 ORDER BY number;
 
+-- name: whole_inbox
+SELECT number, kind, key, CAST(value AS BLOB), by, at
+FROM inbox
+WHERE run = (SELECT number FROM run WHERE run_id = ?)
+ORDER BY number;
+
 -- name: read_entry
 -- Tells whether an entry whose outcome is unknown was put in.
 SELECT number, kind, key, CAST(value AS BLOB), by, at
@@ -405,10 +418,11 @@ WHERE run = (SELECT number FROM run WHERE run_id = ?) AND number = ?;
 
 -- name: mail
 -- From the inboxes, which are empty most of the time, to the owners.
-SELECT DISTINCT run.run_id
+SELECT run.run_id, max(inbox.number)
 FROM inbox
 CROSS JOIN run ON run.number = inbox.run
-WHERE CASE WHEN json_valid(run.owner) THEN json_extract(run.owner, '$.id') END = ?;
+WHERE CASE WHEN json_valid(run.owner) THEN json_extract(run.owner, '$.id') END = ?
+GROUP BY inbox.run;
 
 -- name: data_version
 -- Changes when another connection has committed.

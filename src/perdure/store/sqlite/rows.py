@@ -157,9 +157,9 @@ def size(columns: Sequence[Any]) -> Size:
     return Size(*msgspec.convert(columns, _Size))
 
 
-def text(columns: Sequence[Any]) -> str:
-    """Return the only column, of text."""
-    return msgspec.convert(columns, tuple[str])[0]
+def last_entry(columns: Sequence[Any]) -> tuple[str, int]:
+    """Return the id of a run and the number of the last entry in its inbox."""
+    return msgspec.convert(columns, tuple[str, int])
 
 
 def origin(columns: Sequence[Any]) -> tuple[str, str]:
@@ -175,6 +175,11 @@ def answered(columns: Sequence[Any]) -> tuple[str, bytes]:
 def number(columns: Sequence[Any]) -> int | None:
     """Return the only column, a number or nothing."""
     return msgspec.convert(columns, tuple[int | None])[0]
+
+
+def version(columns: Sequence[Any]) -> int:
+    """Return the only column, a number."""
+    return msgspec.convert(columns, tuple[int])[0]
 
 
 def snapshot(columns: Sequence[Any]) -> Snapshot:

@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import sqlite3
-import warnings
 import weakref
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from os import PathLike
@@ -29,6 +28,7 @@ from perdure.store.records import (
     Announced,
     Append,
     Brought,
+    Claimed,
     Entry,
     Lease,
     NewEntry,
@@ -60,6 +60,7 @@ from perdure.store.sqlite.operations import (
 from perdure.store.sqlite.queries import QUERIES
 from perdure.store.sqlite.reader import Reader
 from perdure.store.sqlite.schema import Synchronous, set_up_only_reader, set_up_reader, set_up_writer
+from perdure.store.sqlite.unchanged import Unchanged
 from perdure.store.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -99,6 +100,7 @@ class SQLiteStore:
         self._reading: aiosqlite.Connection | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
+        self._unchanged = Unchanged(self._path)
         self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._opened = 0
         self._pid = 0
@@ -145,7 +147,7 @@ class SQLiteStore:
                 find_file(self._path), lambda raw: set_up_only_reader(raw, location, timeout_s), only_reads=True
             )
             self._reader = Reader(self._reading, timeout_s)
-            self._abandoned = weakref.finalize(self, _abandoned, location, self._reading)
+            self._abandoned = weakref.finalize(self, leaving.abandoned, location, self._reading)
             self._abandoned.atexit = False
             return
         path = prepare_file(self._path, force=self._force)
@@ -156,7 +158,7 @@ class SQLiteStore:
             await close_connection(writing)
             raise
         self._writing = writing
-        self._abandoned = weakref.finalize(self, _abandoned, location, self._reading, writing)
+        self._abandoned = weakref.finalize(self, leaving.abandoned, location, self._reading, writing)
         self._abandoned.atexit = False
         self._writer = Writer(writing, location, lock_timeout_s=timeout_s)
         self._reader = Reader(self._reading, timeout_s)
@@ -352,9 +354,9 @@ class SQLiteStore:
         run_id: str | None = None,
         anyway: bool = False,
         leaving: Sequence[str] = (),
-    ) -> Sequence[RunInfo]:
+    ) -> Sequence[Claimed]:
         """Take leases on runs that nobody drives and that are due."""
-        claimed: list[RunInfo] = await self._write(
+        claimed: list[Claimed] = await self._write(
             ClaimOperation(self.location, owner, graphs, now, until, limit, run_id, anyway, leaving)
         )
         return claimed
@@ -402,7 +404,15 @@ class SQLiteStore:
 
     async def put(self, entry: NewEntry) -> tuple[Put, Entry | None]:
         """Put something in a run's inbox; once it is accepted it is durable, and wakes the run."""
-        put: tuple[Put, Entry | None] = await self._write(PutOperation(self.location, entry))
+        put, mine, _ = await self._write(PutOperation(self.location, entry))
+        return put, mine
+
+    async def put_and_claim(
+        self, entry: NewEntry, owner: Owner, *, now: int, until: int
+    ) -> tuple[Put, Entry | None, Claimed | None]:
+        """Put something in a run's inbox, and take its lease if it can be claimed, in one transaction."""
+        claim = ClaimOperation(self.location, owner, (), now, until, 1, entry.run_id, False, ())
+        put: tuple[Put, Entry | None, Claimed | None] = await self._write(PutOperation(self.location, entry, claim))
         return put
 
     async def answered(self, run_id: str) -> Mapping[str, bytes]:
@@ -436,9 +446,9 @@ class SQLiteStore:
             raise StoreCorrupt(f"run {run_id!r}: its row isn't what the index says of it", location=self.location)
         return found
 
-    async def mail(self, owner: Owner) -> Sequence[str]:
-        """Return the ids of the runs with something in their inbox whose lease is this owner's."""
-        return await self._fetch("mail", (owner.id,), rows.text)
+    async def mail(self, owner: Owner) -> Mapping[str, int]:
+        """Return the runs with something in their inbox whose lease is this owner's, each with its last entry."""
+        return dict(await self._fetch("mail", (owner.id,), rows.last_entry))
 
     async def version(self) -> int:
         """Return a number that isn't the one returned before if the store may have changed in between.
@@ -446,9 +456,8 @@ class SQLiteStore:
         SQLite counts, for the connection that reads, the commits of all others; the one that writes for this store is one
         of them.
         """
-        (version,) = await self._fetch("data_version", (), rows.number)
-        assert version is not None
-        return version
+        known = self._unchanged.version() if self._reader is not None else None
+        return known or self._unchanged.note((await self._fetch("data_version", (), rows.version))[0])
 
     # --- plans and snapshots ---
 
@@ -473,12 +482,6 @@ class SQLiteStore:
     async def drop_snapshot(self, run_id: str) -> None:
         """Forget the snapshot of a run."""
         await self._write(StatementOperation("delete_snapshot", (run_id,)))
-
-
-def _abandoned(location: str, *connections: aiosqlite.Connection) -> None:
-    """Let go of the file for a store that nobody can close any more."""
-    leaving.stop(*connections)
-    warnings.warn(f"{location}: the store was dropped before it was closed", ResourceWarning, stacklevel=1)
 
 
 async def _disconnect(

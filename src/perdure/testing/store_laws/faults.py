@@ -149,6 +149,7 @@ class FaultLaws(Laws):
             lambda: store.orphans(0),
             lambda: store.next_due(["graph"]),
             lambda: store.put(signal()),
+            lambda: store.put_and_claim(signal(), owner(), now=0, until=1),
             lambda: store.inbox("run"),
             store.waits,
             lambda: store.mail(owner()),

@@ -5,9 +5,21 @@ from __future__ import annotations
 import asyncio
 
 from perdure.store.port import Store
-from perdure.store.records import Announced, Lease, RunInfo, RunUpdate
+from perdure.store.records import Announced, Claimed, Lease, RunInfo, RunUpdate
 from perdure.testing.store_laws.law import Laws, law
-from perdure.testing.store_laws.writing import FOREVER, START, create, known, owner, stored, write
+from perdure.testing.store_laws.writing import (
+    FOREVER,
+    START,
+    answer,
+    create,
+    events,
+    known,
+    owner,
+    signal,
+    stored,
+    wait,
+    write,
+)
 
 NOW = START + 1_000_000
 LATER = NOW + 15_000_000
@@ -16,8 +28,14 @@ LATER = NOW + 15_000_000
 async def claim(
     store: Store, *, graphs: tuple[str, ...] = ("graph",), now: int = NOW, limit: int = 100, run_id: str | None = None
 ) -> list[RunInfo]:
-    """Claim runs for fifteen seconds."""
-    return [*await store.claim(owner("claimer"), graphs=graphs, now=now, until=LATER, limit=limit, run_id=run_id)]
+    """Claim runs for fifteen seconds; return what claim says of them, besides what came along."""
+    claimed = await store.claim(owner("claimer"), graphs=graphs, now=now, until=LATER, limit=limit, run_id=run_id)
+    return [row_of(one) for one in claimed]
+
+
+def row_of(claimed: Claimed) -> RunInfo:
+    """Return what is known of a claimed run besides what came along with its lease."""
+    return RunInfo(*[getattr(claimed, field) for field in RunInfo.__struct_fields__])
 
 
 class LeaseLaws(Laws):
@@ -32,6 +50,23 @@ class LeaseLaws(Laws):
         assert (info.owner, info.lease_until) == (owner("claimer"), LATER)
         assert (info.last_seq, info.head) == (log.seq, log.head)
         assert info == await known(store)
+
+    @law
+    async def test_with_its_lease_a_run_comes_along_as_it_is(self, store: Store) -> None:
+        """What is in its inbox, and its log if that is short; what is large may be left to be read by itself."""
+        await create(store, "empty", update=RunUpdate("WAITING", due_at=NOW))
+        for name in ("short", "long", "large", "full"):
+            log = await create(store, name, opened=[wait(run_id=name)])
+            for _ in range(40 if name == "long" else 2):
+                await write(store, log, events("x" * (70_000 if name == "large" else 10)))
+            await store.put(signal(b'"%b"' % (b"x" * (70_000 if name == "full" else 10)), run_id=name))
+            await store.put(answer(run_id=name))
+        claimed = await store.claim(owner(), graphs=["graph"], now=LATER, until=FOREVER, limit=100)
+        assert len(claimed) == 5
+        for info in claimed:
+            rows, inbox = await stored(store, info.run_id), await store.inbox(info.run_id)
+            assert info.log == rows or (info.log is None and info.run_id in ("long", "large"))
+            assert info.inbox == tuple(inbox) or (info.inbox is None and info.run_id == "full")
 
     @law
     async def test_only_runs_that_can_go_on_are_claimed(self, store: Store) -> None:

@@ -8,6 +8,7 @@ leaves the run due. Either way whoever looks next can claim it.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import msgspec
 import pytest
@@ -15,9 +16,10 @@ import pytest
 from perdure.errors import Fenced
 from perdure.store.port import Store
 from perdure.store.records import NewEntry, RunUpdate
+from perdure.testing.store_laws.faults import SEED, cancelled
 from perdure.testing.store_laws.inbox import accept
 from perdure.testing.store_laws.law import Laws, law
-from perdure.testing.store_laws.leases import LATER, NOW, claim
+from perdure.testing.store_laws.leases import LATER, NOW, claim, row_of
 from perdure.testing.store_laws.writing import (
     FOREVER,
     RUNNING,
@@ -73,6 +75,92 @@ class WakingLaws(Laws):
                 assert [info.run_id for info in await claim(store)] == [log.run_id]
 
     @law
+    async def test_who_puts_something_in_can_take_the_lease_with_it(self, store: Store) -> None:
+        """The run comes along as it is then, and nobody else can have it."""
+        for kind in ("answer", "signal"):
+            log = await create(store, kind, update=WAITING, opened=[wait(run_id=kind)])
+            new = NewEntry(kind, kind, "task", b"null", "ann", NOW)
+            put, entry, claimed = await store.put_and_claim(new, owner("me"), now=NOW, until=LATER)
+            assert (put, [entry]) == ("accepted", await store.inbox(kind))
+            assert claimed is not None
+            assert row_of(claimed) == await known(store, kind)
+            assert (claimed.owner, claimed.lease_until, claimed.inbox) == (owner("me"), LATER, (entry,))
+            assert claimed.log == log.rows
+            assert claimed.epoch > log.epoch
+            assert await claim(store, run_id=kind) == []
+            log.epoch = claimed.epoch
+            assert entry is not None
+            await write(store, log, consumed=[entry.number], closed=["task"], update=WAITING, release=True)
+            assert await claim(store) == [], "nothing is left that would wake it"
+
+    @law
+    async def test_who_puts_something_in_takes_no_lease_that_cannot_be_claimed(self, store: Store) -> None:
+        """Since somebody has it, the run isn't to be driven, it isn't due yet, or nothing was put in."""
+
+        async def put(new: NewEntry, now: int = NOW) -> tuple[str, bool]:
+            said, _, claimed = await store.put_and_claim(new, owner("me"), now=now, until=FOREVER)
+            return said, claimed is not None
+
+        await create(store, "driven", driven_until=NOW + 1, update=WAITING)
+        assert await put(signal(run_id="driven")) == ("accepted", False)
+        assert (await known(store, "driven")).owner == owner()
+        assert await put(signal(run_id="driven"), NOW + 1) == ("accepted", True)
+        for status in ("PAUSED", "STALLED"):
+            await create(store, status, update=RunUpdate(status))
+            assert await put(signal(run_id=status)) == ("accepted", False)
+        await create(store, "COMPLETED", update=RunUpdate("COMPLETED"))
+        assert await put(signal(run_id="COMPLETED")) == ("over", False)
+        assert await put(signal(run_id="nobody")) == ("missing", False)
+        await create(store, "early", update=WAITING)
+        assert await put(signal(run_id="early", at=NOW + 1)) == ("accepted", False)
+        await create(store, update=WAITING, opened=[wait()])
+        await accept(store, answer())
+        for refused in (answer(by="bob"), answer(task="unknown")):
+            assert (await put(refused))[1] is False
+        assert (await known(store)).owner is None
+        assert await put(answer()) == ("same", True), "what is there already is still to be taken up"
+        assert await put(answer()) == ("same", False)
+
+    @law
+    async def test_of_many_who_put_something_in_one_takes_the_lease(self, store: Store) -> None:
+        """Through two stores on the same data, and beside those who claim; all that was put in is there."""
+        other = self.make_store()
+        await other.open()
+        for turn in range(20):
+            run_id = f"run-{turn}"
+            await create(store, run_id, update=WAITING)
+            signals = [signal(run_id=run_id, at=NOW)] * 4
+            stores = [store, other, store, other]
+            putting = [
+                which.put_and_claim(new, owner("me"), now=NOW, until=FOREVER)
+                for which, new in zip(stores, signals, strict=True)
+            ]
+            claiming = [which.claim(owner(), graphs=["graph"], now=NOW, until=FOREVER, limit=9) for which in stores[:2]]
+            put, claimed = await asyncio.gather(asyncio.gather(*putting), asyncio.gather(*claiming))
+            leases = [lease for _, _, lease in put if lease is not None] + [info for infos in claimed for info in infos]
+            assert [lease.epoch for lease in leases] == [(await known(store, run_id)).epoch]
+            assert [entry.number for entry in await store.inbox(run_id)] == sorted(
+                entry.number for _, entry, _ in put if entry is not None
+            )
+        await other.close()
+
+    @law
+    async def test_a_cancelled_caller_has_put_in_and_claimed_or_neither(self, store: Store) -> None:
+        """Asking again says which."""
+        seen: Counter[bool] = Counter()
+        for turn in range(60):
+            run_id = f"run-{turn}"
+            await create(store, run_id, update=WAITING, opened=[wait(run_id=run_id)])
+            first = store.put_and_claim(answer(run_id=run_id), owner("me"), now=NOW, until=FOREVER)
+            answered = await cancelled(first, (turn * SEED) % 40)
+            put, _, claimed = await store.put_and_claim(answer(run_id=run_id), owner("me"), now=NOW, until=FOREVER)
+            assert (put, claimed is None) in ([("same", True)] if answered else [("same", True), ("accepted", False)])
+            assert len(await store.inbox(run_id)) == 1
+            assert (await known(store, run_id)).owner == owner("me")
+            seen[claimed is None] += 1
+        assert len(seen) == 2, f"not all that can happen has happened: {seen}"
+
+    @law
     async def test_what_comes_in_never_makes_a_run_due_later(self, store: Store) -> None:
         """One that is due already, or at all times, stays so."""
         for run_id, update in (("due", RunUpdate("WAITING", due_at=NOW - 5)), ("running", RUNNING)):
@@ -101,19 +189,20 @@ class WakingLaws(Laws):
         await create(store, "empty", driven_until=LATER)
         await create(store, "free")
         await accept(store, signal(run_id="free"))
-        assert [*await store.mail(owner())] == []
+        assert await store.mail(owner()) == {}
         numbers = [await accept(store, signal(at=NOW)) for _ in range(2)]
-        assert [*await store.mail(owner())] == ["run"]
-        assert [*await store.mail(msgspec.structs.replace(owner("worker"), pid=1, host="elsewhere"))] == ["run"]
-        assert [*await store.mail(owner("somebody else"))] == []
+        assert await store.mail(owner()) == {"run": numbers[-1]}
+        again = msgspec.structs.replace(owner("worker"), pid=1, host="elsewhere")
+        assert await store.mail(again) == {"run": numbers[-1]}
+        assert await store.mail(owner("somebody else")) == {}
         assert "run" not in [info.run_id for info in await claim(store)]
         await write(store, log, consumed=numbers[:1], update=WAITING)
-        assert [*await store.mail(owner())] == ["run"]
+        assert await store.mail(owner()) == {"run": numbers[-1]}
         await write(store, log, consumed=numbers[1:], update=WAITING)
-        assert [*await store.mail(owner())] == []
+        assert await store.mail(owner()) == {}
         await accept(store, signal(at=NOW))
         await write(store, log, update=WAITING, release=True)
-        assert [*await store.mail(owner())] == []
+        assert await store.mail(owner()) == {}
 
     @law
     async def test_a_commit_hides_nothing_that_came_in(self, store: Store) -> None:

@@ -2,15 +2,26 @@
 
     results ──► decide ──► events ──► commit ──► start bodies, stop bodies, give out the result
 
-It is one coroutine, and the only one that touches the run. If a commit fails, or user code raises in the midst of a
-decision, the run in memory is ahead of its log: it is discarded, and rebuilt if the run is to go on.
+It is one coroutine, and while that is awake nobody else touches the run. It sleeps while bodies run. What these have come to
+is mostly all there is to decide on, and nothing but starting others follows; for that the coroutine isn't woken, which would
+cost more than the rest of it: ``_advance`` decides and hands the commit in, ``_landed`` acts, both as callbacks of the event loop.
+Whatever else there is to do (mail, times, an error, the end …) is left to the coroutine, and it is woken by ``_wake_up``: at once,
+or when the commit has landed that is on its way.
+
+    coroutine      sleeps ───────────────────────────────────► wakes
+                      │                                          ▲ anything else
+    callbacks         └► _advance ──► commit on its way ──► _landed ──► sleeps on
+
+If a commit fails, or user code raises in the midst of a decision, the run in memory is ahead of its log: it is discarded, and
+rebuilt if the run is to go on.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
+from contextvars import Context, copy_context
 from typing import Any
 
 import anyio
@@ -47,6 +58,8 @@ from perdure.kernel.fold.run import Phase, Run
 from perdure.kernel.fold.status import FINAL, Status
 from perdure.store.port import Store
 from perdure.store.records import RunUpdate, Wait
+
+NO_JOINS: Mapping[str, Exception] = {}
 
 REST_S = 1.0
 """A run that waits for longer is let go of, and rebuilt when it is woken."""
@@ -118,6 +131,12 @@ class Driver:
         self._snapshots = Snapshots(durable.store, durable.journal, durable.values) if durable is not None else None
         self._code = UserCode(graph, flows, values, run.run_id, deps)
         self._wake: asyncio.Future[None] | None = None
+        self._context: Context | None = None
+        self._landing: asyncio.Future[None] | None = None
+        self._decision: Decision | None = None
+        self._is_quick = True
+        self._raised: BaseException | None = None
+        self._undecided: list[Result] = []
         wake = self._wake_up
         self._moments = moments if moments is not None else Moments(clock)
         self._alarm = Alarm(clock, self._moments, wake)
@@ -141,14 +160,19 @@ class Driver:
             deps,
             clock=clock,
             pools=pools or {},
-            wake=wake,
+            wake=self._reported,
             fetch=self._fetch,
             observed=observed if observed.surrounds else None,
             runners=runners,
         )
 
+    @property
+    def _is_asleep(self) -> bool:
+        return self._wake is not None and not self._wake.done()
+
     def _wake_up(self) -> None:
-        if self._wake is not None and not self._wake.done():
+        """Wake the coroutine, if it sleeps; where a commit is on its way, that sees to it when it has landed."""
+        if self._landing is None and self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
     async def _fetch(self, digest: str) -> None:
@@ -183,6 +207,7 @@ class Driver:
             StoreError: an event couldn't be recorded; nothing that depends on it was done.
             GraphRuntimeError: it waits for somebody who can't reach it.
         """
+        self._context = copy_context()
         try:
             if self.first is None:
                 await self._refold()
@@ -195,7 +220,11 @@ class Driver:
                 self.first = None  # it holds all the inputs; what is left of them is in the run
                 await self._offer()
             while self._goes_on():
-                if self.run.successor is not None:
+                if self._undecided:
+                    results, self._undecided = self._undecided, []
+                    raised, self._raised = self._raised, None
+                    await self._carry_out(await self._decided(results, raised=raised))
+                elif self.run.successor is not None:
                     await self._continue(self.run.successor)
                 elif self.steps is not None and await self.steps.take_word(
                     self.run, self._flows, self._values, self._deps
@@ -213,12 +242,18 @@ class Driver:
             if self.run.status is Status.RUNNING:
                 await self._hand_back("stopped")
         finally:
-            self._alarm.end()
-            with anyio.CancelScope(shield=True):
-                await self._executor.close()
-                if self._snapshots is not None:
-                    await self._snapshots.close(self.run)
+            await self._tidy_up()
             self._let_go()
+
+    async def _tidy_up(self) -> None:
+        self._alarm.end()
+        with anyio.CancelScope(shield=True):
+            if self._landing is not None:
+                self._landing.cancel()
+                await asyncio.wait([self._landing])
+            await self._executor.close()
+            if self._snapshots is not None:
+                await self._snapshots.close(self.run)
 
     def _let_go(self) -> None:
         if self.steps is not None:
@@ -229,6 +264,9 @@ class Driver:
     def _goes_on(self) -> bool:
         if self._executor.broken is not None:
             raise self._executor.broken
+        if self._raised is not None and not self._undecided:
+            raised, self._raised = self._raised, None
+            raise raised
         return self.run.status is Status.RUNNING and not self._stopping
 
     async def _continue(self, continued: RunContinued) -> None:
@@ -317,54 +355,67 @@ class Driver:
                 self._exceptions[result.task] = result.exception
         return results
 
-    async def _decided(self, results: list[Result], *, taking_over: bool = False) -> Decision:
-        """Decide; where user code raises, discard what was decided and decide again, knowing that it raises."""
+    async def _decided(
+        self, results: list[Result], *, taking_over: bool = False, raised: BaseException | None = None
+    ) -> Decision:
+        """Decide; where user code raises, or has, discard what was decided and decide again, knowing that it raises."""
         broken: dict[str, Exception] = {}
         while True:
-            hold = self.steps.hold if self.steps is not None else None
-            happening = Happening(
-                self._clock.now(),
-                list(results),
-                self._deliveries,
-                self._requests,
-                broken,
-                hold,
-                is_draining=self._draining,
-                come=self._alarm.come(self.run),
-            )
+            if raised is not None:
+                await self._allow_for(raised, results, broken)
             try:
-                if taking_over:
-                    decision = take_over(self.run, self._segment, happening, self._code)
-                else:
-                    decision = decide(self.run, happening, self._code)
-            except BlobMissing as missing:
-                await self._rebuild()
-                await self._fetch(missing.digest)
-            except ArrivalFailed as failed:
-                if self._durable is None and self.past is None:
-                    raise failed.exception from None
-                await self._rebuild()
-                error = failed.exception
-                known = next((result for result in results if result.task == failed.source), None)
-                if known is None:
-                    broken[failed.join] = error
-                else:
-                    # What refuses the value may take the failure for one; if it refuses that as well, nothing does.
-                    again = Failed(
-                        known.task,
-                        known.attempt,
-                        self._values.describe(error),
-                        error,
-                        is_final=isinstance(known, Failed),
-                    )
-                    results[results.index(known)] = again
-                    self._exceptions[known.task] = error
-            else:
-                self._deliveries = ()
-                if decision.consumed:
-                    self._taken_up = self._taken_up.union(decision.consumed)
-                    self._requests = [request for request in self._requests if request.entry not in self._taken_up]
-                return decision
+                return self._decide(results, broken, taking_over=taking_over)
+            except (BlobMissing, ArrivalFailed) as error:
+                raised = error
+
+    def _decide(
+        self, results: list[Result], broken: Mapping[str, Exception] = NO_JOINS, *, taking_over: bool = False
+    ) -> Decision:
+        happening = Happening(
+            self._clock.now(),
+            results,
+            self._deliveries,
+            self._requests,
+            broken,
+            self.steps.hold if self.steps is not None else None,
+            is_draining=self._draining,
+            come=self._alarm.come(self.run),
+        )
+        if taking_over:
+            decision = take_over(self.run, self._segment, happening, self._code)
+        else:
+            decision = decide(self.run, happening, self._code)
+        self._deliveries = ()
+        if decision.consumed:
+            self._taken_up = self._taken_up.union(decision.consumed)
+            self._requests = [request for request in self._requests if request.entry not in self._taken_up]
+        return decision
+
+    async def _allow_for(self, raised: BaseException, results: list[Result], broken: dict[str, Exception]) -> None:
+        """Rebuild the run after a decision in which something was raised, and see to it that the next one allows for that."""
+        if isinstance(raised, BlobMissing):
+            await self._rebuild()
+            await self._fetch(raised.digest)
+            return
+        assert isinstance(raised, ArrivalFailed)
+        error = raised.exception
+        if self._durable is None and self.past is None:
+            raise error from None
+        await self._rebuild()
+        known = next((result for result in results if result.task == raised.source), None)
+        if known is None:
+            broken[raised.join] = error
+        else:
+            # What refuses the value may take the failure for one; if it refuses that as well, nothing does.
+            again = Failed(
+                known.task,
+                known.attempt,
+                self._values.describe(error),
+                error,
+                is_final=isinstance(known, Failed),
+            )
+            results[results.index(known)] = again
+            self._exceptions[known.task] = error
 
     async def _rebuild(self) -> None:
         """Discard the run in memory and fold its log again."""
@@ -389,30 +440,117 @@ class Driver:
 
     async def _carry_out(self, decision: Decision) -> None:
         """Commit a decision, then act on it."""
+        landing = self._hand_in(decision)
+        if landing is not None:
+            await landing
+        self._follow(decision)
+        await self._offer()
+
+    def _hand_in(self, decision: Decision) -> Awaitable[None] | None:
+        """Hand a decision in to be recorded; return what is to be waited for before it is acted on."""
         run = self.run
         self._note_failure(decision)
         last = decision.events[-1] if decision.events else None
-        if self._durable is not None and decision.events:
-            error = f"{last.error.type}: {last.error.message}" if isinstance(last, RunFailed) else ""
-            leaves = run.status is not Status.RUNNING or isinstance(last, SegmentEnded)
-            due_at = run.next_alarm() if run.status is Status.WAITING else None
-            opened, closed = self._waits_changed(decision.events)
-            beside = NOTHING
-            if opened or closed or decision.consumed or leaves:
-                # Nobody asks for the lease of a run that is over for good; one that has failed can be retried at once.
-                beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
-            update = RunUpdate(run.status.value, error, due_at)
-            await self._durable.journal.commit(decision.events, update, beside, flush=leaves, since=decision.come)
-        else:
+        if self._durable is None or last is None:
             self._observed.decided(decision.events, run.seq, max(self._clock.now(), decision.come))
             if self.past is not None:
                 self.past += decision.events
+            return None
+        error = f"{last.error.type}: {last.error.message}" if isinstance(last, RunFailed) else ""
+        leaves = run.status is not Status.RUNNING or isinstance(last, SegmentEnded)
+        due_at = run.next_alarm() if run.status is Status.WAITING else None
+        opened, closed = self._waits_changed(decision.events)
+        beside = NOTHING
+        if opened or closed or decision.consumed or leaves:
+            # Nobody asks for the lease of a run that is over for good; one that has failed can be retried at once.
+            beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
+        update = RunUpdate(run.status.value, error, due_at)
+        landing = self._durable.journal.hand_in(decision.events, update, beside, flush=leaves, since=decision.come)
+        self._is_quick = landing is None or isinstance(landing, asyncio.Future)
+        return landing
+
+    def _follow(self, decision: Decision) -> None:
+        """Do what a decision that is recorded calls for."""
+        if self._durable is not None:
+            self._durable.journal.landed()
         if self._exceptions:
-            log_failures(get_logger("perdure.engine"), run, decision.events, self._observed)
+            log_failures(get_logger("perdure.engine"), self.run, decision.events, self._observed)
         self._act(decision)
         if self._snapshots is not None:
             self._snapshots.consider(self.run)
-        await self._offer()
+
+    # --- while the coroutine sleeps ---
+
+    def _reported(self) -> None:
+        """See to what bodies have come to, once those have had their turn that end now, too."""
+        if not self._is_quick:
+            self._wake_up()
+        elif self._is_asleep and self._landing is None:
+            asyncio.get_running_loop().call_soon(self._advance, context=self._context)
+
+    def _advance(self) -> None:
+        """Decide on what bodies have come to, and hand that in, if that is all there is to do."""
+        if not self._is_asleep or self._landing is not None:
+            return
+        if not self._executor.results or not self._has_only_bodies():
+            self._wake_up()
+            return
+        results = self._collected()
+        try:
+            decision = self._decide(results)
+            landing = self._hand_in(decision)
+            if landing is None:
+                self._follow(decision)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self._raised = error
+            self._undecided = results if isinstance(error, BlobMissing | ArrivalFailed) else []
+            self._wake_up()
+        else:
+            if landing is None:
+                self._sleep_on()
+            else:
+                self._decision = decision
+                self._landing = asyncio.ensure_future(landing)
+                self._landing.add_done_callback(self._landed, context=self._context)
+
+    def _landed(self, landing: asyncio.Future[None]) -> None:
+        """Act on a commit that was handed in by ``_advance``, and go on."""
+        decision, self._decision, self._landing = self._decision, None, None
+        if not self._is_asleep or decision is None:
+            return  # the coroutine was cancelled: nothing is done any more
+        try:
+            landing.result()
+            self._follow(decision)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            self._raised = error
+            self._wake_up()
+        else:
+            self._sleep_on()
+
+    def _sleep_on(self) -> None:
+        """Take up what has been reported in the meantime; wake the coroutine unless all there is to do is to wait for bodies."""
+        if self._executor.results:
+            self._advance()
+        elif not self._has_only_bodies() or rest_of(self.run) == "waiting":
+            self._wake_up()
+
+    def _has_only_bodies(self) -> bool:
+        """Say whether nothing but bodies can give rise to anything."""
+        run = self.run
+        return (
+            run.status is Status.RUNNING
+            and not (self._has_mail or self._stopping or self._draining)
+            and not (run.alarms or run.deadline is not None or run.successor is not None)
+            and self.steps is None
+            and self._executor.broken is None
+            and self._raised is None
+        )
+
+    # --- what goes with a commit ---
 
     async def _offer(self) -> None:
         """Show what a commit has led to to a caller who steps through the run."""

@@ -13,7 +13,7 @@ import os
 import sqlite3
 import warnings
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -201,7 +201,7 @@ class SQLiteStore:
                 location=self.location,
             )
 
-    def _write(self, operation: Operation) -> Coroutine[Any, Any, Any]:
+    def _write(self, operation: Operation) -> Awaitable[Any]:
         if self._writer is None:
             if self._reading is not None:
                 raise StoreReadOnly("the store was opened to be read only", location=self.location)
@@ -232,7 +232,7 @@ class SQLiteStore:
         created: tuple[RunInfo, bool] = await self._write(CreateOperation(self.location, run))
         return created
 
-    def append(self, append: Append) -> Coroutine[Any, Any, None]:
+    def append(self, append: Append) -> Awaitable[None]:
         """Make a commit durable.
 
         Raises:

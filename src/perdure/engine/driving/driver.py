@@ -44,7 +44,7 @@ from perdure.engine.driving.journal import NOTHING, Beside, Journal
 from perdure.engine.driving.moments import Moments
 from perdure.engine.driving.recovery import rebuild, refold_joins
 from perdure.engine.driving.registered import new_run
-from perdure.engine.driving.snapshots import Snapshots
+from perdure.engine.driving.snapshots import Snapshots, have_sense
 from perdure.engine.driving.succession import create_successor
 from perdure.errors import CodecError, GraphRuntimeError
 from perdure.events import WAITS, AnyEvent, RunContinued, RunFailed, SegmentEnded, SegmentStarted
@@ -60,6 +60,7 @@ from perdure.store.port import Store
 from perdure.store.records import RunUpdate, Wait
 
 NO_JOINS: Mapping[str, Exception] = {}
+NOTHING_TAKEN_UP: frozenset[int] = frozenset()
 
 REST_S = 1.0
 """A run that waits for longer is let go of, and rebuilt when it is woken."""
@@ -125,10 +126,8 @@ class Driver:
         self._deps = deps
         self._segment = segment
         self._clock = clock
-        self._exceptions: dict[str, BaseException] = {}
         self._durable = durable
         self._observed = observed = durable.journal.observed if durable is not None else observed
-        self._snapshots = Snapshots(durable.store, durable.journal, durable.values) if durable is not None else None
         self._code = UserCode(graph, flows, values, run.run_id, deps)
         self._wake: asyncio.Future[None] | None = None
         self._context: Context | None = None
@@ -136,22 +135,23 @@ class Driver:
         self._decision: Decision | None = None
         self._is_quick = True
         self._raised: BaseException | None = None
-        self._undecided: list[Result] = []
-        wake = self._wake_up
-        self._moments = moments if moments is not None else Moments(clock)
-        self._alarm = Alarm(clock, self._moments, wake)
         self.has_handed_back = False
         self._stopping = False
         self._draining = False
         self._has_mail = False
         # Of many runs at once most never have any of these, and what is made for each is what garbage collections take.
+        self._moments = moments
+        self._alarm: Alarm | None = None
+        self._snapshots: Snapshots | None = None
+        self._undecided: list[Result] | None = None
         self._deliveries: Sequence[Delivery] = ()
         self._requests: Sequence[Request] = ()
-        self._taken_up: frozenset[int] = frozenset()
+        self._taken_up = NOTHING_TAKEN_UP
         self._open_waits: dict[str, None] = {}
+        self._exceptions: dict[str, BaseException] = {}
         self.steps = steps
         if steps is not None:
-            steps.begin(wake)
+            steps.begin(self._wake_up)
         self._executor = Executor(
             run,
             graph,
@@ -160,8 +160,7 @@ class Driver:
             deps,
             clock=clock,
             pools=pools or {},
-            wake=self._reported,
-            fetch=self._fetch,
+            driver=self,
             observed=observed if observed.surrounds else None,
             runners=runners,
         )
@@ -175,7 +174,8 @@ class Driver:
         if self._landing is None and self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    async def _fetch(self, digest: str) -> None:
+    async def fetch(self, digest: str) -> None:
+        """Fetch a blob from the store."""
         if self._durable is not None:
             data = await self._durable.store.blob(self.run.run_id, digest)
             self._durable.values.blobs.add(digest, data)
@@ -220,8 +220,8 @@ class Driver:
                 self.first = None  # it holds all the inputs; what is left of them is in the run
                 await self._offer()
             while self._goes_on():
-                if self._undecided:
-                    results, self._undecided = self._undecided, []
+                if self._undecided is not None:
+                    results, self._undecided = self._undecided, None
                     raised, self._raised = self._raised, None
                     await self._carry_out(await self._decided(results, raised=raised))
                 elif self.run.successor is not None:
@@ -230,14 +230,15 @@ class Driver:
                     self.run, self._flows, self._values, self._deps
                 ):
                     await self._carry_out(await self._decided([]))
-                elif self._executor.results or self._has_mail or self._alarm.come(self.run):
+                elif self._executor.results or self._has_mail or self._times_come():
                     await self._look_into_inbox(self._has_mail)
                     await self._carry_out(await self._decided(self._collected()))
                 elif self._is_drained() or self._may_rest():
                     await self._rest()
                 elif self.steps is None or not self.steps.has_word:
                     self._wake = asyncio.get_running_loop().create_future()
-                    self._alarm.set(self.run)
+                    if (alarm := self._timed()) is not None:
+                        alarm.set(self.run)
                     await self._wake
             if self.run.status is Status.RUNNING:
                 await self._hand_back("stopped")
@@ -245,8 +246,23 @@ class Driver:
             await self._tidy_up()
             self._let_go()
 
+    def _timed(self) -> Alarm | None:
+        """Return the alarm, if the run has ever had a time to wait for."""
+        if self._alarm is None and (self.run.alarms or self.run.deadline is not None):
+            if self._moments is None:
+                self._moments = Moments(self._clock)
+            self._alarm = Alarm(self._clock, self._moments, self._wake_up)
+        return self._alarm
+
+    def _times_come(self) -> Sequence[int]:
+        alarm = self._timed()
+        return alarm.come(self.run) if alarm is not None else ()
+
     async def _tidy_up(self) -> None:
-        self._alarm.end()
+        if self._alarm is not None:
+            self._alarm.end()
+        if self._landing is None and self._snapshots is None and self._executor.close_now():
+            return
         with anyio.CancelScope(shield=True):
             if self._landing is not None:
                 self._landing.cancel()
@@ -264,7 +280,7 @@ class Driver:
     def _goes_on(self) -> bool:
         if self._executor.broken is not None:
             raise self._executor.broken
-        if self._raised is not None and not self._undecided:
+        if self._raised is not None and self._undecided is None:
             raised, self._raised = self._raised, None
             raise raised
         return self.run.status is Status.RUNNING and not self._stopping
@@ -295,14 +311,15 @@ class Driver:
             return False
         if self.steps is not None and (self._durable is not None or self.run.failures):
             return False  # the caller has to be heard, and whoever drove it on would know nothing of him
-        due_at = self._alarm.next(self.run)
+        alarm = self._timed()
+        due_at = alarm.next(self.run) if alarm is not None else None
         if self._durable is None:
             if due_at is None:
                 raise GraphRuntimeError(
                     f"run {self.run.run_id!r} waits for somebody, and a run in memory can't be reached: give it a store"
                 )
             return False
-        return due_at is None or self._moments.left_s(due_at) > REST_S
+        return due_at is None or self._moments is None or self._moments.left_s(due_at) > REST_S
 
     async def _hand_back(self, reason: str) -> None:
         await self._carry_out(hand_back(self.run, SegmentEnded(self._segment.worker, reason), self._code))
@@ -379,7 +396,7 @@ class Driver:
             broken,
             self.steps.hold if self.steps is not None else None,
             is_draining=self._draining,
-            come=self._alarm.come(self.run),
+            come=self._times_come(),
         )
         if taking_over:
             decision = take_over(self.run, self._segment, happening, self._code)
@@ -395,7 +412,7 @@ class Driver:
         """Rebuild the run after a decision in which something was raised, and see to it that the next one allows for that."""
         if isinstance(raised, BlobMissing):
             await self._rebuild()
-            await self._fetch(raised.digest)
+            await self.fetch(raised.digest)
             return
         assert isinstance(raised, ArrivalFailed)
         error = raised.exception
@@ -471,17 +488,19 @@ class Driver:
 
     def _follow(self, decision: Decision) -> None:
         """Do what a decision that is recorded calls for."""
-        if self._durable is not None:
-            self._durable.journal.landed()
+        durable = self._durable
+        if durable is not None:
+            durable.journal.landed()
         if self._exceptions:
             log_failures(get_logger("perdure.engine"), self.run, decision.events, self._observed)
         self._act(decision)
-        if self._snapshots is not None:
+        if durable is not None and have_sense(durable.journal.position):
+            self._snapshots = self._snapshots or Snapshots(durable.store, durable.journal, durable.values)
             self._snapshots.consider(self.run)
 
     # --- while the coroutine sleeps ---
 
-    def _reported(self) -> None:
+    def reported(self) -> None:
         """See to what bodies have come to, once those have had their turn that end now, too."""
         if not self._is_quick:
             self._wake_up()
@@ -505,7 +524,7 @@ class Driver:
             raise
         except BaseException as error:
             self._raised = error
-            self._undecided = results if isinstance(error, BlobMissing | ArrivalFailed) else []
+            self._undecided = results if isinstance(error, BlobMissing | ArrivalFailed) else None
             self._wake_up()
         else:
             if landing is None:
@@ -557,7 +576,7 @@ class Driver:
         if self.steps is not None:
             self.steps.done()
             if self.run.status is Status.RUNNING:
-                await self.steps.look(self.run, self._values, self._exceptions, self._fetch)
+                await self.steps.look(self.run, self._values, self._exceptions, self.fetch)
 
     def _waits_changed(self, events: Sequence[AnyEvent]) -> tuple[tuple[Wait, ...], tuple[str, ...]]:
         """Return the waits that a decision has opened, or handed on, and those it has ended."""

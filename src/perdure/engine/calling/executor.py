@@ -6,7 +6,7 @@ The bodies run in the tasks of ``runners.py``. Results go into a list that the d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from random import random
 from typing import Any, Protocol, cast
@@ -96,8 +96,8 @@ class Executor:
         clock: Clock,
         pools: Mapping[str, Pool],
         driver: Awaiting,
+        runners: Runners,
         observed: Observed | None = None,
-        runners: Runners | None = None,
     ) -> None:
         self.run = run
         self.results: list[Result | Stream] = []
@@ -109,7 +109,7 @@ class Executor:
         self._observed = observed
         self._pools = pools
         self._driver: Awaiting = driver
-        self._runners = runners if runners is not None else Runners(clock.monotonic)
+        self._runners = runners
         self._is_in_use = False
         self._running: dict[str, asyncio.Task[None]] = {}
         self._stopping: dict[tuple[str, int], None] = {}
@@ -135,7 +135,7 @@ class Executor:
             self._runners.enter()
         self._runners.put(self, tasks)
 
-    def stop(self, attempts: list[tuple[str, int]]) -> None:
+    def stop(self, attempts: Sequence[tuple[str, int]]) -> None:
         """Stop the bodies of attempts; what they still report is dropped."""
         self._stopping.update(dict.fromkeys(attempts))
         for task_id, _ in attempts:

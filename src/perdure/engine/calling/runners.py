@@ -41,12 +41,17 @@ class Runs(Protocol):
 
 
 class Runners:
-    """Runs bodies, for as long as somebody uses it."""
+    """Runs bodies, for as long as somebody uses it.
+
+    Attributes:
+        context: a context like that of the bodies, for callbacks; no code of a single run is called in it.
+    """
 
     def __init__(self, monotonic: Callable[[], float], ended: Callable[[], None] | None = None) -> None:
         self._monotonic = monotonic
         self._ended = ended
-        self._context = contextvars.copy_context()
+        self.context = contextvars.copy_context()
+        self._after: deque[Callable[[], None]] = deque()
         self._users = 0
         self._queue: deque[tuple[Runs, Task]] = deque()
         self._idle: list[asyncio.Future[None]] = []
@@ -82,6 +87,29 @@ class Runners:
         if self._queue and not self._standby:
             self._call_standby()
 
+    def call_after(self, function: Callable[[], None]) -> None:
+        """Call a function that isn't a body, once those bodies have had their turn that end now, too.
+
+        It is called in a context like that of the bodies. What it leaves behind there doesn't reach the next one either.
+        """
+        self._after.append(function)
+        if len(self._after) == 1:
+            self._call_soon()
+
+    def _call_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._call_all, context=self.context.copy())
+
+    def _call_all(self) -> None:
+        clean, after = contextvars.copy_context(), self._after
+        try:
+            for _ in range(len(after)):
+                after.popleft()()
+                if contextvars.copy_context() != clean:
+                    return
+        finally:
+            if after:
+                self._call_soon()
+
     def _call_standby(self) -> None:
         self._standby = True
         while self._idle:
@@ -89,7 +117,7 @@ class Runners:
             if not future.done():
                 future.set_result(None)
                 return
-        runner = asyncio.get_running_loop().create_task(self._work(), context=self._context.copy())
+        runner = asyncio.get_running_loop().create_task(self._work(), context=self.context.copy())
         self._runners.add(runner)
         runner.add_done_callback(self._runners.discard)
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
-from contextvars import Context, copy_context
 from typing import Any
 
 import anyio
@@ -130,7 +129,6 @@ class Driver:
         self._observed = observed = durable.journal.observed if durable is not None else observed
         self._code = UserCode(graph, flows, values, run.run_id, deps)
         self._wake: asyncio.Future[None] | None = None
-        self._context: Context | None = None
         self._landing: asyncio.Future[None] | None = None
         self._decision: Decision | None = None
         self._is_quick = True
@@ -152,6 +150,7 @@ class Driver:
         self.steps = steps
         if steps is not None:
             steps.begin(self._wake_up)
+        self._runners = runners = runners if runners is not None else Runners(clock.monotonic)
         self._executor = Executor(
             run,
             graph,
@@ -207,7 +206,6 @@ class Driver:
             StoreError: an event couldn't be recorded; nothing that depends on it was done.
             GraphRuntimeError: it waits for somebody who can't reach it.
         """
-        self._context = copy_context()
         try:
             if self.first is None:
                 await self._refold()
@@ -449,7 +447,8 @@ class Driver:
 
     def _note_failure(self, decision: Decision) -> None:
         """Keep what was raised, for whoever waits for the run in this process."""
-        self._exceptions.update(decision.exceptions)
+        if decision.exceptions:
+            self._exceptions.update(decision.exceptions)
         last = decision.events[-1] if decision.events else None
         if isinstance(last, RunFailed):
             notes = [*last.error.notes, *([f"perdure: in task {last.path!r}"] if last.path else [])]
@@ -505,7 +504,7 @@ class Driver:
         if not self._is_quick:
             self._wake_up()
         elif self._is_asleep and self._landing is None:
-            asyncio.get_running_loop().call_soon(self._advance, context=self._context)
+            self._runners.call_after(self._advance)
 
     def _advance(self) -> None:
         """Decide on what bodies have come to, and hand that in, if that is all there is to do."""
@@ -532,7 +531,7 @@ class Driver:
             else:
                 self._decision = decision
                 self._landing = asyncio.ensure_future(landing)
-                self._landing.add_done_callback(self._landed, context=self._context)
+                self._landing.add_done_callback(self._landed, context=self._runners.context)
 
     def _landed(self, landing: asyncio.Future[None]) -> None:
         """Act on a commit that was handed in by ``_advance``, and go on."""
@@ -553,7 +552,7 @@ class Driver:
     def _sleep_on(self) -> None:
         """Take up what has been reported in the meantime; wake the coroutine unless all there is to do is to wait for bodies."""
         if self._executor.results:
-            self._advance()
+            self._runners.call_after(self._advance)
         elif not self._has_only_bodies() or rest_of(self.run) == "waiting":
             self._wake_up()
 

@@ -90,7 +90,8 @@ class Flows:
             id_: self._needs_output(node.flow, frozenset()) for id_, node in self._nodes.items()
         }
         self.calls: dict[str, Callable[[Any], Awaitable[Any]] | None] = {
-            id_: _awaited(graph.nodes.get(id_)) if node.kind is NodeKind.STEP else None for id_, node in self._nodes.items()
+            id_: _awaited(graph.nodes.get(id_)) if node.kind is NodeKind.STEP else None
+            for id_, node in self._nodes.items()
         }
         """For each step whose body is just awaited, its function."""
 

@@ -85,6 +85,28 @@ class Executor:
         broken: why an input can't be read that is in the log, if one can't: not the body has failed then.
     """
 
+    __slots__ = (
+        "_called",
+        "_clock",
+        "_closed",
+        "_driver",
+        "_flows",
+        "_graph",
+        "_held",
+        "_is_in_use",
+        "_observed",
+        "_pools",
+        "_runners",
+        "_running",
+        "_stopping",
+        "_streams",
+        "_values",
+        "broken",
+        "deps",
+        "results",
+        "run",
+    )
+
     def __init__(
         self,
         run: Run,

@@ -64,6 +64,24 @@ class Journal:
         observed: who is told of what was committed.
     """
 
+    __slots__ = (
+        "_backlog",
+        "_backlog_events",
+        "_blobs",
+        "_clock",
+        "_durability",
+        "_failed",
+        "_handed_in",
+        "_run_id",
+        "_sealing",
+        "_store",
+        "_writing",
+        "epoch",
+        "fingerprint",
+        "observed",
+        "position",
+    )
+
     def __init__(
         self,
         store: Store,

@@ -71,7 +71,7 @@ class Store(Protocol):
         """
         ...
 
-    async def create(self, run: NewRun) -> tuple[RunInfo, bool]:
+    def create(self, run: NewRun) -> Awaitable[tuple[RunInfo, bool]]:
         """Create a run and its first commit; if the id is taken, return what is there and False.
 
         A run that is created with an owner is driven by it, under an epoch of its own: that of its rows.

@@ -58,6 +58,7 @@ from perdure.kernel.fold.status import FINAL, Status
 from perdure.store.port import Store
 from perdure.store.records import RunUpdate, Wait
 
+GOES_ON = RunUpdate(Status.RUNNING.value)
 NO_JOINS: Mapping[str, Exception] = {}
 NOTHING_TAKEN_UP: frozenset[int] = frozenset()
 
@@ -518,7 +519,7 @@ class Driver:
         if opened or closed or decision.consumed or leaves:
             # Nobody asks for the lease of a run that is over for good; one that has failed can be retried at once.
             beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
-        update = RunUpdate(run.status.value, error, due_at)
+        update = RunUpdate(run.status.value, error, due_at) if leaves else GOES_ON
         landing = self._durable.journal.hand_in(decision.events, update, beside, flush=leaves, since=decision.come)
         self._is_quick = landing is None or isinstance(landing, asyncio.Future)
         return landing

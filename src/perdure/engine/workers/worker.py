@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -119,7 +118,7 @@ class Worker:
         self._pools = dict(pools)
         self._runners = RunnersByContext(clock.monotonic)
         self._watch = Watch(self)
-        self._taking: set[asyncio.Task[Any]] = set()
+        self._taking: dict[asyncio.Task[Any], asyncio.Future[Any]] = {}
         self._log = get_logger("perdure.engine").bind()  # unbound, it would be made anew at each use
         for graph in graphs:
             self.register(graph)
@@ -319,17 +318,21 @@ class Worker:
 
     # --- taking runs over ---
 
-    async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
+    def see_through(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
         """Do something that takes a lease, whoever is cancelled: a lease that nobody drives under keeps others away."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._taking.add(task)
-        waiting: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        task.add_done_callback(partial(self._seen_through, waiting))
-        return await waiting
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(work)
+        waiting: asyncio.Future[T] = loop.create_future()
+        self._taking[task] = waiting
+        task.add_done_callback(self._seen_through)
+        return waiting
 
-    def _seen_through(self, waiting: asyncio.Future[T], task: asyncio.Task[T]) -> None:
-        self._taking.discard(task)
-        if not hand_over(task, waiting) and not task.cancelled() and (error := task.exception()) is not None:
+    def _seen_through(self, task: asyncio.Task[T]) -> None:
+        if (
+            not hand_over(task, self._taking.pop(task))
+            and not task.cancelled()
+            and (error := task.exception()) is not None
+        ):
             self._log.debug("a run couldn't be taken", error=message_of(error, self.redaction))
 
     async def recover(self) -> int:

@@ -227,10 +227,9 @@ class SQLiteStore:
 
     # --- runs and logs ---
 
-    async def create(self, run: NewRun) -> tuple[RunInfo, bool]:
+    def create(self, run: NewRun) -> Awaitable[tuple[RunInfo, bool]]:
         """Create a run and its first commit; if the id is taken, return what is there and False."""
-        created: tuple[RunInfo, bool] = await self._write(CreateOperation(self.location, run))
-        return created
+        return self._write(CreateOperation(self.location, run))
 
     def append(self, append: Append) -> Awaitable[None]:
         """Make a commit durable.

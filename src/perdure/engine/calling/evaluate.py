@@ -94,6 +94,7 @@ class Flows:
             for id_, node in self._nodes.items()
         }
         """For each step whose body is just awaited, its function."""
+        self.has_waits: bool = any(node.kind is NodeKind.WAIT for node in self._nodes.values())
 
     def _needs_output(self, flow: Flow | None, through: frozenset[str]) -> bool:
         """Say whether a value itself travels on, also through decisions, and not only what is made of it on its way."""

@@ -60,6 +60,7 @@ from perdure.store.records import RunUpdate, Wait
 
 GOES_ON = RunUpdate(Status.RUNNING.value)
 NO_JOINS: Mapping[str, Exception] = {}
+NO_WAITS: tuple[tuple[Wait, ...], tuple[str, ...]] = ((), ())
 NOTHING_TAKEN_UP: frozenset[int] = frozenset()
 
 REST_S = 1.0
@@ -486,8 +487,7 @@ class Driver:
 
     def _note_failure(self, decision: Decision) -> None:
         """Keep what was raised, for whoever waits for the run in this process."""
-        if decision.exceptions:
-            self._exceptions.update(decision.exceptions)
+        self._exceptions.update(decision.exceptions)
         last = decision.events[-1] if decision.events else None
         if isinstance(last, RunFailed):
             notes = [*last.error.notes, *([f"perdure: in task {last.path!r}"] if last.path else [])]
@@ -504,8 +504,9 @@ class Driver:
     def _hand_in(self, decision: Decision) -> Awaitable[None] | None:
         """Hand a decision in to be recorded; return what is to be waited for before it is acted on."""
         run = self.run
-        self._note_failure(decision)
         last = decision.events[-1] if decision.events else None
+        if decision.exceptions or type(last) is RunFailed:
+            self._note_failure(decision)
         if self._durable is None or last is None:
             self._observed.decided(decision.events, run.seq, max(self._clock.now(), decision.come))
             if self.past is not None:
@@ -514,7 +515,7 @@ class Driver:
         error = f"{last.error.type}: {last.error.message}" if isinstance(last, RunFailed) else ""
         leaves = run.status is not Status.RUNNING or isinstance(last, SegmentEnded)
         due_at = run.next_alarm() if run.status is Status.WAITING else None
-        opened, closed = self._waits_changed(decision.events)
+        opened, closed = self._waits_changed(decision.events) if self._flows.has_waits else NO_WAITS
         beside = NOTHING
         if opened or closed or decision.consumed or leaves:
             # Nobody asks for the lease of a run that is over for good; one that has failed can be retried at once.

@@ -106,6 +106,7 @@ class Code(Protocol):
         ...
 
 
+NOTHING_BREAKS: Mapping[str, Exception] = MappingProxyType({})
 NO_EXCEPTIONS: Mapping[str, BaseException] = MappingProxyType({})
 
 
@@ -147,7 +148,7 @@ class Deciding:
         self.code = code
         self.now = now
         self.come = come
-        self.broken: Mapping[str, Exception] = broken or {}
+        self.broken: Mapping[str, Exception] = broken if broken is not None else NOTHING_BREAKS
         self.hold = hold
         self.events: list[AnyEvent] = []
         self.started: list[Task] = []

@@ -57,13 +57,9 @@ class Writer:
         Raises:
             StoreError: it isn't done; where it is awaited, it wasn't.
         """
-        if self._is_idle and self._lone_commits >= LONE_COMMITS:
+        if self._carrier is None and not self._is_led and self._lone_commits >= LONE_COMMITS:
             return self._lead(operation)
         return self._queue(operation)
-
-    @property
-    def _is_idle(self) -> bool:
-        return self._carrier is None and not self._is_led
 
     def _queue(self, operation: Operation) -> asyncio.Future[Any]:
         """Put an operation to those that are carried together."""
@@ -71,7 +67,7 @@ class Writer:
             raise StoreClosed("the store is closed", location=self._location)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((operation, future))
-        if self._is_idle:
+        if self._carrier is None and not self._is_led:
             self._carry_on()
         return future
 
@@ -84,7 +80,7 @@ class Writer:
 
     async def _lead(self, operation: Operation) -> Any:
         """Do an operation in the task of its caller, unless somebody else has begun to do one in the meantime."""
-        if self._is_closed or not self._is_idle:
+        if self._is_closed or self._is_led or self._carrier is not None:
             return await self._queue(operation)
         self._is_led = True
         try:

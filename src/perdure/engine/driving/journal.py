@@ -52,6 +52,8 @@ class Beside(msgspec.Struct, frozen=True):
 
 NOTHING = Beside()
 NO_BLOBS: Mapping[str, bytes] = {}
+NO_BACKLOG: list[Append] = []
+"""That of every journal in ``sync``, where nothing is ever put into it."""
 
 
 class Journal:
@@ -101,7 +103,7 @@ class Journal:
         self._clock = clock
         self._blobs = blobs
         self._durability = durability
-        self._backlog: list[Append] = []
+        self._backlog: list[Append] = [] if durability != "sync" else NO_BACKLOG
         self._backlog_events = 0
         self._handed_in: tuple[Sequence[Row], float] | None = None
         self._writing: asyncio.Task[None] | None = None

@@ -24,10 +24,11 @@ from perdure.engine.calling.steps import Steps
 from perdure.engine.calling.values import CodedValues
 from perdure.engine.clock import Clock
 from perdure.engine.driving.driven import Driven, hand_over
-from perdure.engine.driving.driver import Driver, Durable
+from perdure.engine.driving.driver import Driver
 from perdure.engine.driving.journal import Journal
 from perdure.engine.driving.moments import Moments
 from perdure.engine.driving.registered import Registered, registered
+from perdure.engine.driving.turns import Durable
 from perdure.engine.inspection.standstill import RecoveryThrottled
 from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
 from perdure.engine.workers.colleagues import Colleagues

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import perdure
-from perdure.engine.calling.runners import Runners
+from perdure.engine.calling.runners import Runners, _of_loops
 
 caller: ContextVar[str] = ContextVar("caller", default="nobody")
 
@@ -108,3 +108,19 @@ def test_what_is_called_after_the_bodies_is_called_though_one_before_it_raises()
         assert [type(error) for error in raised] == [ZeroDivisionError]
 
     asyncio.run(main())
+
+
+def test_runs_in_memory_of_one_context_share_their_runners_and_keep_none() -> None:
+    noted: list[Any] = []
+    graph = noting(noted)
+
+    async def main() -> list[str]:
+        results = await asyncio.gather(*(graph.run(inputs=0) for _ in range(50)))
+        for _ in range(3):  # idle runners leave when they next have their turn
+            await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert _of_loops[asyncio.get_running_loop()]._known == {}
+        return results
+
+    assert asyncio.run(main()) == ["nobody"] * 50
+    assert len({id(task) for task in noted}) < 10

@@ -177,6 +177,8 @@ class Executor:
         if self._is_in_use:
             self._is_in_use = False
             self._runners.leave()
+        else:
+            self._runners.end_if_unused()
         # These lead back to the driver, and to here, and a run that is over shouldn't wait for the garbage collector.
         self._driver, self._called = _NOBODY, None
         return not self._running

@@ -17,6 +17,7 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from perdure.engine.calling.context import AttemptContext, current_attempt
 from perdure.kernel.fold.run import Task
@@ -65,6 +66,10 @@ class Runners:
     def leave(self) -> None:
         """Count somebody no more; after the last one runners end when they next have their turn."""
         self._users -= 1
+        self.end_if_unused()
+
+    def end_if_unused(self) -> None:
+        """Let the runners end, if nobody uses them, or ever has."""
         if self._users:
             return
         for future in self._idle:
@@ -178,3 +183,15 @@ class RunnersByContext:
         """Keep runners no longer that nobody uses, unless there are others for that context by now."""
         if self._known.get(key) is runners:
             del self._known[key]
+
+
+_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, RunnersByContext] = WeakKeyDictionary()
+
+
+def runners_in_memory(monotonic: Callable[[], float]) -> Runners:
+    """Return the runners for runs in memory, which no engine holds together, in the event loop and context of the caller."""
+    loop = asyncio.get_running_loop()
+    known = _of_loops.get(loop)
+    if known is None:
+        known = _of_loops[loop] = RunnersByContext(monotonic)
+    return known.here()

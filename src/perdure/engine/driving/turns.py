@@ -135,10 +135,10 @@ class Turns:
         segment: SegmentStarted,
         clock: Clock,
         durable: Durable | None,
-        pools: Mapping[str, Pool] | None = None,
+        runners: Runners,
+        pools: Mapping[str, Pool],
         steps: Steps | None = None,
         observed: Observed = UNOBSERVED,
-        runners: Runners | None = None,
         moments: Moments | None = None,
     ) -> None:
         self.run = run
@@ -176,7 +176,7 @@ class Turns:
         self.steps = steps
         if steps is not None:
             steps.begin(self._wake_up)
-        self._runners = runners = runners if runners is not None else Runners(clock.monotonic)
+        self._runners = runners
         self._executor = Executor(
             run,
             graph,
@@ -184,7 +184,7 @@ class Turns:
             values,
             deps,
             clock=clock,
-            pools=pools or {},
+            pools=pools,
             driver=self,
             observed=observed if observed.surrounds else None,
             runners=runners,

@@ -246,8 +246,8 @@ class Worker:
         if first is None and any(task.phase is Phase.RUNNING for task in run.tasks.values()):
             segment = msgspec.structs.replace(segment, before=fate(run.segment))
         runners = self._runners.here()
-        about = (run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
-        driver = Driver(*about, runners=runners, moments=self.moments)
+        about = (run, graph, mine.flows, values, deps, segment, self.clock, durable, runners, self._pools, steps)
+        driver = Driver(*about, moments=self.moments)
         driver.first = first
         driven = self.driven[run.run_id] = Driven(driver, journal.epoch)
         self.keep(run.run_id, graph, deps, is_given=is_given)

@@ -18,8 +18,8 @@ PYTHON = (3, 11)
 
 RECORDED = {
     "chain": Work(calls=324.0, events=2.0, rows=1.0, bytes=106.0),
-    "map": Work(calls=108.53, events=3.0, rows=0.0, bytes=173.13),
-    "runs": Work(calls=344.68, events=2.8, rows=1.2, bytes=182.2),
+    "map": Work(calls=101.56, events=3.0, rows=0.0, bytes=173.13),
+    "runs": Work(calls=316.56, events=2.8, rows=1.2, bytes=182.2),
     "append": Work(calls=448.0, events=2.0, rows=1.0, bytes=1161.0),
 }
 

@@ -7,7 +7,7 @@ anything else that can be iterated is a stream: its items are taken while the ta
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterable, Collection, Coroutine, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -33,7 +33,7 @@ from perdure.graph.flow import (
 from perdure.graph.graph import Graph
 from perdure.graph.nodes.conditions import Condition
 from perdure.graph.nodes.router import Send
-from perdure.graph.nodes.step import Step
+from perdure.graph.nodes.step import AnyStep, Step
 from perdure.graph.plan import NodeKind
 from perdure.kernel.decide.results import Chunks
 
@@ -42,10 +42,11 @@ T = TypeVar("T")
 _DEEPEST = 1000
 
 
-def _awaited(step: Any) -> Callable[[Any], Awaitable[Any]] | None:
-    """Return the function of a step that runs in the event loop for as long as it likes; None for another one."""
-    is_awaited = isinstance(step, Step) and not step.is_plain and step.policies.timeout_s is None
-    return step.call if is_awaited else None
+def _awaited(node: Any) -> AnyStep | None:
+    """Return a step that runs in the event loop for as long as it likes; None for any other node."""
+    if not isinstance(node, Step) or node.is_plain or node.policies.timeout_s is not None:
+        return None
+    return node
 
 
 class Context(Protocol):
@@ -89,11 +90,11 @@ class Flows:
         self.needs_output: dict[str, bool] = {
             id_: self._needs_output(node.flow, frozenset()) for id_, node in self._nodes.items()
         }
-        self.calls: dict[str, Callable[[Any], Awaitable[Any]] | None] = {
+        self.awaited: dict[str, AnyStep | None] = {
             id_: _awaited(graph.nodes.get(id_)) if node.kind is NodeKind.STEP else None
             for id_, node in self._nodes.items()
         }
-        """For each step whose body is just awaited, its function."""
+        """The steps whose bodies are just awaited, and None for every other node."""
         self.has_waits: bool = any(node.kind is NodeKind.WAIT for node in self._nodes.values())
 
     def _needs_output(self, flow: Flow | None, through: frozenset[str]) -> bool:

@@ -326,8 +326,8 @@ class Executor:
         )
         cell[0] = context
         choices = None
-        if (call := self._flows.calls[node.id]) is not None and not task.is_uncertain:
-            output = await call(context)
+        if (step := self._flows.awaited[node.id]) is not None and not task.is_uncertain:
+            output = await step.call(context)
         elif node.kind is NodeKind.STEP:
             output = await self._bodies.call(
                 cast("Step[Any, Any, Any, Any]", self._graph.nodes[node.id]), task, context

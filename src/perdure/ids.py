@@ -35,7 +35,9 @@ LATEST: Final = 221_845_392_000_000_000
 
 def prefix(*parts: str) -> bytes:
     """Return the parts, each with its length before it, as the beginning of what is hashed."""
-    text = "".join([f"{len(part)}:{part}" for part in parts])
+    text = ""
+    for part in parts:
+        text += f"{len(part)}:{part}"
     if text.isascii():  # then characters are bytes; this takes half the time
         return text.encode()
     return b"".join([b"%d:%b" % (len(data), data) for data in (part.encode() for part in parts)])

@@ -121,12 +121,12 @@ class Dying:
     kill: tuple[int, str] = (0, "")
     count = 0
 
-    async def _or_die(self, write: Any) -> Any:
+    async def _or_die(self, write: Any, what: Any) -> Any:
         self.count += 1
         at, when = self.kill
         if at and self.count >= at and (self.count > at or when == "before"):
             raise StoreClosed("the process is dead", location="here")
-        done = await write
+        done = await write(what)
         if at == self.count:
             raise StoreClosed("the process is dead", location="here")
         return done
@@ -135,16 +135,10 @@ class Dying:
 def dying(kind: Any) -> Any:
     class DyingStore(Dying, kind):  # type: ignore[misc]
         async def create(self, run: Any) -> Any:
-            return await self._until_death(super().create(run))
+            return await self._or_die(super().create, run)
 
         async def append(self, append: Any) -> None:
-            await self._until_death(super().append(append))
-
-        async def _until_death(self, write: Any) -> Any:
-            try:
-                return await self._or_die(write)
-            finally:
-                write.close()
+            await self._or_die(super().append, append)
 
     return DyingStore
 

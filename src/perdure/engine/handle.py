@@ -67,6 +67,9 @@ class RunHandle(Generic[OutputT]):
             RunStalled: it can't be driven on by the graphs of this process.
             RunInterrupted: this engine has stopped driving it.
         """
+        driven = self._driven
+        if driven is not None and not driven.is_over:  # as below, but of many who wait none keeps more than this
+            await driven.settled()
         result: OutputT = (await self.outputs())[0]
         return result
 

@@ -9,6 +9,7 @@ from typing import Any
 from perdure.engine.calling.code import UserCode
 from perdure.engine.calling.evaluate import flows_of
 from perdure.engine.calling.observing import Observer, Observing
+from perdure.engine.calling.runners import runners_in_memory
 from perdure.engine.calling.steps import Steps
 from perdure.engine.calling.values import PlainValues
 from perdure.engine.clock import SystemClock
@@ -65,7 +66,8 @@ def begun_in_memory(
     begun = start(run, started, None, now, UserCode(graph, flows, values, run_id, asked.deps))
     observed.decided(begun.events, run.seq, now)
     segment, pools = SegmentStarted("memory", __version__), asked.executors or {}
-    driver = Driver(run, graph, flows, values, asked.deps, segment, clock, None, pools, steps, observed)
+    runners = runners_in_memory(clock.monotonic)
+    driver = Driver(run, graph, flows, values, asked.deps, segment, clock, None, runners, pools, steps, observed)
     driver.past = _past_of(graph, begun)
     return driver, values
 

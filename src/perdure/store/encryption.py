@@ -22,7 +22,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
@@ -228,10 +228,10 @@ class _SealedStore:
         info, created = await self.sealed.create(self._new(run))
         return self._info(info), created
 
-    async def append(self, append: Append) -> None:
+    def append(self, append: Append) -> Awaitable[None]:
         _check_blobs(append.run_id, append.blobs)
         run = append.run_id
-        await self.sealed.append(
+        return self.sealed.append(
             msgspec.structs.replace(
                 append,
                 rows=_stored_rows(run, append.rows),

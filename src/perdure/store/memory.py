@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from itertools import islice
 from math import inf
 
 import msgspec
 
-from perdure.errors import Fenced, StoreClosed, StoreCorrupt
+from perdure.errors import Fenced, PerdureError, StoreClosed, StoreCorrupt
 from perdure.store.chain import verify_blob
 from perdure.store.memory_inbox import Inboxes, age
 from perdure.store.port import PAGE_BYTES, SHORT
@@ -172,9 +172,27 @@ class MemoryStore:
         ]
         return sorted(found, key=lambda size: (-(size.log + size.blobs + size.snapshot), size.run_id))
 
-    async def append(self, append: Append) -> None:
-        """Make a commit."""
-        await self._enter_to_write()
+    def append(self, append: Append) -> Awaitable[None]:
+        """Make a commit, once others have had their chance to run where a real store would wait for a disk."""
+        if not self._open:
+            raise StoreClosed("the store is closed", location=self._name)
+        loop = asyncio.get_running_loop()
+        landing: asyncio.Future[None] = loop.create_future()
+        loop.call_soon(self._land, append, landing)
+        return landing
+
+    def _land(self, append: Append, landing: asyncio.Future[None]) -> None:
+        if landing.done():  # its caller was cancelled
+            return
+        try:
+            self._append(append)
+        except PerdureError as refused:
+            landing.set_exception(refused)
+        else:  # a caller may be cancelled after the deed, as with a real store, whose answer may be lost
+            asyncio.get_running_loop().call_soon(_settle, landing)
+
+    def _append(self, append: Append) -> None:
+        self._version += 1
         info = self._runs.get(append.run_id)
         if info is None or info.epoch != append.epoch or info.last_seq != append.after:
             raise Fenced(
@@ -202,7 +220,6 @@ class MemoryStore:
             self._inboxes.end(append.run_id, append.update.status)
         if append.release:
             self._end(append.run_id, append.epoch)
-        await self._answer()
 
     async def read(self, run_id: str, after: int = 0, limit: int = 512) -> Sequence[Row]:
         """Return the next rows of a log, at most ``limit``, whose last event comes after a seq."""
@@ -472,3 +489,8 @@ def _ready_at(info: RunInfo) -> float:
     if info.status not in DRIVEN or (info.status == "WAITING" and info.due_at is None):
         return inf
     return max(info.lease_until, info.due_at or 0)
+
+
+def _settle(landing: asyncio.Future[None]) -> None:
+    if not landing.done():
+        landing.set_result(None)

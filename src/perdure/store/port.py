@@ -22,7 +22,7 @@ Times are microseconds since 1970, given by the caller; a store has no clock of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from perdure.store.records import (
@@ -75,7 +75,7 @@ class Store(Protocol):
         """
         ...
 
-    async def create(self, run: NewRun) -> tuple[RunInfo, bool]:
+    def create(self, run: NewRun) -> Awaitable[tuple[RunInfo, bool]]:
         """Create a run and its first commit; if the id is taken, return what is there and False.
 
         A run that is created with an owner is driven by it, under an epoch of its own: that of its rows.
@@ -109,8 +109,11 @@ class Store(Protocol):
         """Return an epoch that no lease has had."""
         ...
 
-    async def append(self, append: Append) -> None:
+    def append(self, append: Append) -> Awaitable[None]:
         """Make a commit durable, with what it changes in the run's waits and inbox.
+
+        It may be a coroutine function. A store that returns a future instead, as soon as it has taken the commit in, spares
+        its caller a task that waits for it.
 
         A run that is over waits for nothing. If it is ``FAILED``, answers and signals stay in its inbox for when it is retried; all else
         goes. A caller that is cancelled while it waits leaves the commit to happen, or not, as a whole.

@@ -50,6 +50,22 @@ def test_what_is_handed_in_at_once_is_committed_at_once(path):
     run(main())
 
 
+def test_what_is_handed_in_at_once_after_lone_commits_is_shared(path):
+    """Whoever is the first carries his own; the others wait, and go together."""
+
+    async def main():
+        async with opened(path) as store:
+            logs = [await create(store, f"run-{index}") for index in range(50)]
+            for _ in range(LONE_COMMITS + 1):
+                await write(store, logs[0])
+            before = store.commits
+            landings = [store.append(log.commit()) for log in logs]
+            await asyncio.gather(*landings)
+            assert store.commits - before <= 3
+
+    run(main())
+
+
 def test_a_lone_commit_is_one_call_into_the_thread(path, hops):
     """The first ones as those after them, when the caller carries its commit itself."""
 

@@ -27,6 +27,14 @@ _NO_STATE = Committed()
 class UserCode:
     """The code of one graph, for one run."""
 
+    __slots__ = (
+        "_deps",
+        "_flows",
+        "_graph",
+        "_run_id",
+        "_values",
+    )
+
     def __init__(self, graph: Graph[Any, Any, Any, Any], flows: Flows, values: Values, run_id: str, deps: Any) -> None:
         self._graph = graph
         self._flows = flows

@@ -33,12 +33,20 @@ from perdure.graph.flow import (
 from perdure.graph.graph import Graph
 from perdure.graph.nodes.conditions import Condition
 from perdure.graph.nodes.router import Send
+from perdure.graph.nodes.step import AnyStep, Step
 from perdure.graph.plan import NodeKind
 from perdure.kernel.decide.results import Chunks
 
 T = TypeVar("T")
 
 _DEEPEST = 1000
+
+
+def _awaited(node: Any) -> AnyStep | None:
+    """Return a step that runs in the event loop for as long as it likes; None for any other node."""
+    if not isinstance(node, Step) or node.is_plain or node.policies.timeout_s is not None:
+        return None
+    return node
 
 
 class Context(Protocol):
@@ -82,6 +90,12 @@ class Flows:
         self.needs_output: dict[str, bool] = {
             id_: self._needs_output(node.flow, frozenset()) for id_, node in self._nodes.items()
         }
+        self.awaited: dict[str, AnyStep | None] = {
+            id_: _awaited(graph.nodes.get(id_)) if node.kind is NodeKind.STEP else None
+            for id_, node in self._nodes.items()
+        }
+        """The steps whose bodies are just awaited, and None for every other node."""
+        self.has_waits: bool = any(node.kind is NodeKind.WAIT for node in self._nodes.values())
 
     def _needs_output(self, flow: Flow | None, through: frozenset[str]) -> bool:
         """Say whether a value itself travels on, also through decisions, and not only what is made of it on its way."""

@@ -6,10 +6,10 @@ The bodies run in the tasks of ``runners.py``. Results go into a list that the d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from random import random
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import structlog
 
@@ -44,12 +44,29 @@ log = structlog.get_logger("perdure.engine")
 _NOTHING_DECIDED = Evaluated()
 
 
-def _nobody_waits() -> None:
-    """Take the report of a body that outlives its run."""
+class Awaiting(Protocol):
+    """Who waits for what comes of bodies."""
+
+    def reported(self) -> None:
+        """Take note that there are results."""
+        ...
+
+    async def fetch(self, digest: str) -> None:
+        """Fetch a blob from the store."""
+        ...
 
 
-def _nothing_is_left(task: Task, attempt: int, error: BaseException) -> None:
-    """Take note of such a body that is left to itself."""
+class _Nobody:
+    """Waits for the bodies that outlive their run."""
+
+    def reported(self) -> None:
+        """Take no note."""
+
+    async def fetch(self, digest: str) -> None:
+        """Fetch nothing."""
+
+
+_NOBODY = _Nobody()
 
 
 class _Unread(Exception):
@@ -58,10 +75,6 @@ class _Unread(Exception):
     def __init__(self, error: StoreError | CodecError) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-async def _nothing_is_fetched(digest: str) -> None:
-    """Fetch no blob for a body that outlives its run."""
 
 
 class Executor:
@@ -73,6 +86,28 @@ class Executor:
         broken: why an input can't be read that is in the log, if one can't: not the body has failed then.
     """
 
+    __slots__ = (
+        "_called",
+        "_clock",
+        "_closed",
+        "_driver",
+        "_flows",
+        "_graph",
+        "_held",
+        "_is_in_use",
+        "_observed",
+        "_pools",
+        "_runners",
+        "_running",
+        "_stopping",
+        "_streams",
+        "_values",
+        "broken",
+        "deps",
+        "results",
+        "run",
+    )
+
     def __init__(
         self,
         run: Run,
@@ -83,10 +118,9 @@ class Executor:
         *,
         clock: Clock,
         pools: Mapping[str, Pool],
-        wake: Callable[[], None],
-        fetch: Callable[[str], Awaitable[None]],
+        driver: Awaiting,
+        runners: Runners,
         observed: Observed | None = None,
-        runners: Runners | None = None,
     ) -> None:
         self.run = run
         self.results: list[Result | Stream] = []
@@ -96,17 +130,24 @@ class Executor:
         self._values = values
         self._clock = clock
         self._observed = observed
-        self._bodies = Bodies(pools, self._room_again, self._leave_to_itself, observed)
-        self._held: list[Task] = []
-        self._wake = wake
-        self._fetch = fetch
-        self._runners = runners if runners is not None else Runners(clock.monotonic)
+        self._pools = pools
+        self._driver: Awaiting = driver
+        self._runners = runners
         self._is_in_use = False
         self._running: dict[str, asyncio.Task[None]] = {}
         self._stopping: dict[tuple[str, int], None] = {}
         self._streams: dict[str, Stream] = {}
+        self._called: Bodies | None = None
+        self._held: list[Task] = []
         self._closed = False
         self.broken: StoreError | CodecError | None = None
+
+    @property
+    def _bodies(self) -> Bodies:
+        """What is needed for bodies that aren't just awaited, or run under limits."""
+        if self._called is None:
+            self._called = Bodies(self._pools, self._room_again, self._leave_to_itself, self._observed)
+        return self._called
 
     # --- for the driver ---
 
@@ -117,7 +158,7 @@ class Executor:
             self._runners.enter()
         self._runners.put(self, tasks)
 
-    def stop(self, attempts: list[tuple[str, int]]) -> None:
+    def stop(self, attempts: Sequence[tuple[str, int]]) -> None:
         """Stop the bodies of attempts; what they still report is dropped."""
         self._stopping.update(dict.fromkeys(attempts))
         for task_id, _ in attempts:
@@ -131,15 +172,21 @@ class Executor:
             for stream in self._streams.values():
                 stream.ease()
 
-    async def close(self) -> None:
-        """Stop everything, and wait until it has stopped, or for as long as a body may take."""
+    def close_now(self) -> bool:
+        """Let nothing begin any more; say whether nothing runs, so that there is nothing to stop."""
         self._closed = True
         if self._is_in_use:
             self._is_in_use = False
             self._runners.leave()
-        # All of these lead back to the driver, or here, and a run that is over shouldn't wait for the garbage collector.
-        self._wake, self._fetch = _nobody_waits, _nothing_is_fetched
-        self._bodies.freed, self._bodies.left = _nobody_waits, _nothing_is_left
+        else:
+            self._runners.end_if_unused()
+        # These lead back to the driver, and to here, and a run that is over shouldn't wait for the garbage collector.
+        self._driver, self._called = _NOBODY, None
+        return not self._running
+
+    async def close(self) -> None:
+        """Stop everything, and wait until it has stopped, or for as long as a body may take."""
+        self.close_now()
         # A runner without a body ends by itself when it next has its turn, and nothing of the user's depends on when.
         runners = {runner for runner in self._running.values() if runner is not asyncio.current_task()}
         if not runners:
@@ -180,7 +227,7 @@ class Executor:
             del self._running[task.id]
         if task.node.limits:
             self._bodies.leave(task)
-            if self._held:
+            if self._held and not self._closed:
                 self._room_again()
 
     def _room_again(self) -> None:
@@ -190,8 +237,9 @@ class Executor:
 
     def _leave_to_itself(self, task: Task, attempt: int, error: BaseException) -> None:
         """Settle an attempt whose body goes on though its time is up and it was told so; what it still gives is dropped."""
-        log.warning("a body ignores its cancellation and is left to itself", run=self.run.run_id, task=task.id)
-        self.report(self._failed(task, attempt, error))
+        if not self._closed:
+            log.warning("a body ignores its cancellation and is left to itself", run=self.run.run_id, task=task.id)
+            self.report(self._failed(task, attempt, error))
 
     async def _attempt(self, task: Task, cell: Cell) -> None:
         """Run one body and report what comes of it."""
@@ -209,13 +257,14 @@ class Executor:
             result = self._continued(task, attempt, continued)
         except _Unread as unread:  # no fault of the step: the attempt leaves no trace
             result, self.broken = None, unread.error
-            self._wake()
+            self._driver.reported()
         except KeyboardInterrupt:
             raise  # somebody at the terminal wants the process to end, not this step
         except BaseException as error:
             result = self._failed(task, attempt, error)
         finally:
-            self._streams.pop(task.id, None)
+            if self._streams:
+                self._streams.pop(task.id, None)
             if self._observed is not None:
                 self._observed.leave(entered)
         if self._stopping:
@@ -252,14 +301,14 @@ class Executor:
         """Hand a result to the driver."""
         self.results.append(result)
         if len(self.results) == 1:
-            self._wake()
+            self._driver.reported()
 
     async def _inputs(self, task: Task) -> Any:
         try:
             try:
                 return self._values.load(task.value)
             except BlobMissing as missing:
-                await self._fetch(missing.digest)
+                await self._driver.fetch(missing.digest)
                 return self._values.load(task.value)
         except StoreError as error:
             raise _Unread(error) from error
@@ -278,7 +327,9 @@ class Executor:
         )
         cell[0] = context
         choices = None
-        if node.kind is NodeKind.STEP:
+        if (step := self._flows.awaited[node.id]) is not None and not task.is_uncertain:
+            output = await step.call(context)
+        elif node.kind is NodeKind.STEP:
             output = await self._bodies.call(
                 cast("Step[Any, Any, Any, Any]", self._graph.nodes[node.id]), task, context
             )

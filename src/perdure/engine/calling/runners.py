@@ -17,6 +17,7 @@ import contextvars
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from perdure.engine.calling.context import AttemptContext, current_attempt
 from perdure.kernel.fold.run import Task
@@ -41,12 +42,17 @@ class Runs(Protocol):
 
 
 class Runners:
-    """Runs bodies, for as long as somebody uses it."""
+    """Runs bodies, for as long as somebody uses it.
+
+    Attributes:
+        context: a context like that of the bodies, for callbacks; no code of a single run is called in it.
+    """
 
     def __init__(self, monotonic: Callable[[], float], ended: Callable[[], None] | None = None) -> None:
         self._monotonic = monotonic
         self._ended = ended
-        self._context = contextvars.copy_context()
+        self.context = contextvars.copy_context()
+        self._after: deque[Callable[[], None]] = deque()
         self._users = 0
         self._queue: deque[tuple[Runs, Task]] = deque()
         self._idle: list[asyncio.Future[None]] = []
@@ -60,6 +66,10 @@ class Runners:
     def leave(self) -> None:
         """Count somebody no more; after the last one runners end when they next have their turn."""
         self._users -= 1
+        self.end_if_unused()
+
+    def end_if_unused(self) -> None:
+        """Let the runners end, if nobody uses them, or ever has."""
         if self._users:
             return
         for future in self._idle:
@@ -82,6 +92,29 @@ class Runners:
         if self._queue and not self._standby:
             self._call_standby()
 
+    def call_after(self, function: Callable[[], None]) -> None:
+        """Call a function that isn't a body, once those bodies have had their turn that end now, too.
+
+        It is called in a context like that of the bodies. What it leaves behind there doesn't reach the next one either.
+        """
+        self._after.append(function)
+        if len(self._after) == 1:
+            self._call_soon()
+
+    def _call_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._call_all, context=self.context.copy())
+
+    def _call_all(self) -> None:
+        clean, after = contextvars.copy_context(), self._after
+        try:
+            for _ in range(len(after)):
+                after.popleft()()
+                if contextvars.copy_context() != clean:
+                    return
+        finally:
+            if after:
+                self._call_soon()
+
     def _call_standby(self) -> None:
         self._standby = True
         while self._idle:
@@ -89,7 +122,7 @@ class Runners:
             if not future.done():
                 future.set_result(None)
                 return
-        runner = asyncio.get_running_loop().create_task(self._work(), context=self._context.copy())
+        runner = asyncio.get_running_loop().create_task(self._work(), context=self.context.copy())
         self._runners.add(runner)
         runner.add_done_callback(self._runners.discard)
 
@@ -150,3 +183,15 @@ class RunnersByContext:
         """Keep runners no longer that nobody uses, unless there are others for that context by now."""
         if self._known.get(key) is runners:
             del self._known[key]
+
+
+_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, RunnersByContext] = WeakKeyDictionary()
+
+
+def runners_in_memory(monotonic: Callable[[], float]) -> Runners:
+    """Return the runners for runs in memory, which no engine holds together, in the event loop and context of the caller."""
+    loop = asyncio.get_running_loop()
+    known = _of_loops.get(loop)
+    if known is None:
+        known = _of_loops[loop] = RunnersByContext(monotonic)
+    return known.here()

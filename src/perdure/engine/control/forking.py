@@ -20,10 +20,10 @@ from perdure.engine.calling.code import UserCode
 from perdure.engine.calling.context import JoinContext
 from perdure.engine.calling.values import CodedValues
 from perdure.engine.control.starting import Starting, create_run
-from perdure.engine.driving.driver import first_waits
 from perdure.engine.driving.journal import Journal, Position
 from perdure.engine.driving.recovery import refold_joins
 from perdure.engine.driving.registered import Registered, new_run
+from perdure.engine.driving.turns import first_waits
 from perdure.engine.inspection.history import read_history
 from perdure.engine.inspection.inspect import find, stored_plan
 from perdure.engine.inspection.untyped import NoValues, UntypedValues

@@ -16,9 +16,9 @@ from perdure.engine.calling.code import UserCode
 from perdure.engine.calling.steps import Steps
 from perdure.engine.calling.values import CodedValues
 from perdure.engine.driving.driven import Driven
-from perdure.engine.driving.driver import first_waits
 from perdure.engine.driving.journal import Journal, Position
 from perdure.engine.driving.registered import Registered, new_run
+from perdure.engine.driving.turns import first_waits
 from perdure.engine.workers.worker import Worker
 from perdure.errors import GraphSetupError
 from perdure.events import Durability, RunStarted

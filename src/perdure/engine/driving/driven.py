@@ -23,6 +23,18 @@ class Driven:
         error: why it had to stop, if that is neither the end of the run nor its being handed back.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_has_begun",
+        "_is_lost",
+        "_waiting",
+        "driver",
+        "error",
+        "is_over",
+        "lease",
+        "task",
+    )
+
     def __init__(self, driver: Driver, epoch: int) -> None:
         self.driver = driver
         self.lease = Lease(driver.run.run_id, epoch, 0)

@@ -2,163 +2,42 @@
 
     results ──► decide ──► events ──► commit ──► start bodies, stop bodies, give out the result
 
-It is one coroutine, and the only one that touches the run. If a commit fails, or user code raises in the midst of a
-decision, the run in memory is ahead of its log: it is discarded, and rebuilt if the run is to go on.
+It is one coroutine, and what it is made of are the turns of ``turns.py``; where nothing has to be awaited, they are taken without
+waking it. If a commit fails, or user code raises in the midst of a decision, the run in memory is ahead of its log: it is
+discarded, and rebuilt if the run is to go on.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor as Pool
 from typing import Any
 
 import anyio
-import msgspec
 
 from perdure.codec.codec import BlobMissing
-from perdure.engine.calling.code import UserCode
-from perdure.engine.calling.evaluate import Flows
-from perdure.engine.calling.executor import Executor
-from perdure.engine.calling.logging import get_logger, log_failures
-from perdure.engine.calling.observing import UNOBSERVED, Observed
-from perdure.engine.calling.runners import Runners
-from perdure.engine.calling.steps import Steps
-from perdure.engine.calling.streams import Stream
-from perdure.engine.calling.values import CodedValues, PlainValues
-from perdure.engine.calling.waiting import request_in, wait_of, waits_touched
-from perdure.engine.clock import Clock
-from perdure.engine.driving.alarm import Alarm
-from perdure.engine.driving.journal import NOTHING, Beside, Journal
-from perdure.engine.driving.moments import Moments
+from perdure.engine.calling.waiting import request_in
 from perdure.engine.driving.recovery import rebuild, refold_joins
 from perdure.engine.driving.registered import new_run
-from perdure.engine.driving.snapshots import Snapshots
 from perdure.engine.driving.succession import create_successor
-from perdure.errors import CodecError, GraphRuntimeError
-from perdure.events import WAITS, AnyEvent, RunContinued, RunFailed, SegmentEnded, SegmentStarted
-from perdure.graph.graph import Graph
+from perdure.engine.driving.turns import Turns
+from perdure.errors import GraphRuntimeError
+from perdure.events import WAITS, RunContinued, SegmentEnded
 from perdure.kernel.decide.conclude import Successor
-from perdure.kernel.decide.decide import Happening, decide, hand_back, rest_of, take_over
+from perdure.kernel.decide.decide import Happening, decide, hand_back, rest_of
 from perdure.kernel.decide.deciding import ArrivalFailed, Decision
-from perdure.kernel.decide.describe import add_note
 from perdure.kernel.decide.results import Delivery, Failed, Request, Result
 from perdure.kernel.fold.apply import apply
-from perdure.kernel.fold.run import Phase, Run
+from perdure.kernel.fold.run import Phase
 from perdure.kernel.fold.status import FINAL, Status
-from perdure.store.port import Store
-from perdure.store.records import Entry, RunUpdate, Wait
 
 REST_S = 1.0
 """A run that waits for longer is let go of, and rebuilt when it is woken."""
 
 
-class Durable(msgspec.Struct, gc=False):
-    """What a run has that is kept in a store."""
+class Driver(Turns):
+    """Drives one run from where it is to its end, or until there is nothing to do but wait."""
 
-    store: Store
-    journal: Journal
-    values: CodedValues
-
-
-def noted(exception: BaseException | None, notes: Sequence[str]) -> BaseException | None:
-    """Add notes to an exception that it doesn't carry yet."""
-    if exception is not None:
-        for note in notes:
-            add_note(exception, note)
-    return exception
-
-
-def first_waits(run: Run, events: Sequence[AnyEvent], now: int) -> tuple[Wait, ...]:
-    """Return the waits that are open after the first commit of a run."""
-    tasks = [run.tasks.get(task) for task in waits_touched(events, ())]
-    return tuple(wait_of(run, task, now) for task in tasks if task is not None and task.phase is Phase.WAITING)
-
-
-class Driver:
-    """Drives one run from where it is to its end, or until there is nothing to do but wait.
-
-    Attributes:
-        run: the run as it is.
-        exception: what made it fail, if that happened in this process.
-        first: what has been decided and committed already, for a run that was just created.
-        mail: what was in the run's inbox when its lease was taken, if that has come along.
-        has_handed_back: whether the run has been given up, to be driven elsewhere or later.
-        steps: where it meets a caller who steps through the run, if there is one.
-        past: of a run in memory that a failure needn't end, what has been decided: there is no other log to rebuild it from.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        graph: Graph[Any, Any, Any, Any],
-        flows: Flows,
-        values: CodedValues | PlainValues,
-        deps: Any,
-        segment: SegmentStarted,
-        clock: Clock,
-        durable: Durable | None,
-        pools: Mapping[str, Pool] | None = None,
-        steps: Steps | None = None,
-        observed: Observed = UNOBSERVED,
-        runners: Runners | None = None,
-        moments: Moments | None = None,
-    ) -> None:
-        self.run = run
-        self.exception: BaseException | None = None
-        self.first: Decision | None = None
-        self.mail: Sequence[Entry] | None = None
-        self.past: list[AnyEvent] | None = None
-        self._graph = graph
-        self._flows = flows
-        self._values = values
-        self._deps = deps
-        self._segment = segment
-        self._clock = clock
-        self._exceptions: dict[str, BaseException] = {}
-        self._durable = durable
-        self._observed = observed = durable.journal.observed if durable is not None else observed
-        self._snapshots = Snapshots(durable.store, durable.journal, durable.values) if durable is not None else None
-        self._code = UserCode(graph, flows, values, run.run_id, deps)
-        self._wake: asyncio.Future[None] | None = None
-        wake = self._wake_up
-        self._moments = moments if moments is not None else Moments(clock)
-        self._alarm = Alarm(clock, self._moments, wake)
-        self.has_handed_back = False
-        self._stopping = False
-        self._draining = False
-        self._has_mail = False
-        self._seen_entry = 0
-        # Of many runs at once most never have any of these, and what is made for each is what garbage collections take.
-        self._deliveries: Sequence[Delivery] = ()
-        self._requests: Sequence[Request] = ()
-        self._taken_up: frozenset[int] = frozenset()
-        self._open_waits: dict[str, None] = {}
-        self.steps = steps
-        if steps is not None:
-            steps.begin(wake)
-        self._executor = Executor(
-            run,
-            graph,
-            flows,
-            values,
-            deps,
-            clock=clock,
-            pools=pools or {},
-            wake=wake,
-            fetch=self._fetch,
-            observed=observed if observed.surrounds else None,
-            runners=runners,
-        )
-
-    def _wake_up(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-
-    async def _fetch(self, digest: str) -> None:
-        if self._durable is not None:
-            data = await self._durable.store.blob(self.run.run_id, digest)
-            self._durable.values.blobs.add(digest, data)
+    __slots__ = ()
 
     def outputs(self) -> list[Any]:
         """Return every value that reached the end of a run that is complete, copies at each call."""
@@ -200,30 +79,44 @@ class Driver:
                 self.first = None  # it holds all the inputs; what is left of them is in the run
                 await self._offer()
             while self._goes_on():
-                if self.run.successor is not None:
+                if self._undecided is not None:
+                    results, self._undecided = self._undecided, None
+                    raised, self._raised = self._raised, None
+                    await self._carry_out(await self._decided(results, raised=raised))
+                elif self.run.successor is not None:
                     await self._continue(self.run.successor)
                 elif self.steps is not None and await self.steps.take_word(
                     self.run, self._flows, self._values, self._deps
                 ):
                     await self._carry_out(await self._decided([]))
-                elif self._executor.results or self._has_mail or self._alarm.come(self.run):
+                elif self._executor.results or self._has_mail or self._times_come():
                     await self._look_into_inbox(self._has_mail)
                     await self._carry_out(await self._decided(self._collected()))
                 elif self._is_drained() or self._may_rest():
                     await self._rest()
                 elif self.steps is None or not self.steps.has_word:
                     self._wake = asyncio.get_running_loop().create_future()
-                    self._alarm.set(self.run)
+                    if (alarm := self._timed()) is not None:
+                        alarm.set(self.run)
                     await self._wake
             if self.run.status is Status.RUNNING:
                 await self._hand_back("stopped")
         finally:
-            self._alarm.end()
-            with anyio.CancelScope(shield=True):
-                await self._executor.close()
-                if self._snapshots is not None:
-                    await self._snapshots.close(self.run)
+            await self._tidy_up()
             self._let_go()
+
+    async def _tidy_up(self) -> None:
+        if self._alarm is not None:
+            self._alarm.end()
+        if self._landing is None and self._snapshots is None and self._executor.close_now():
+            return
+        with anyio.CancelScope(shield=True):
+            if self._landing is not None:
+                self._landing.cancel()
+                await asyncio.wait([self._landing])
+            await self._executor.close()
+            if self._snapshots is not None:
+                await self._snapshots.close(self.run)
 
     def _let_go(self) -> None:
         if self.steps is not None:
@@ -234,6 +127,9 @@ class Driver:
     def _goes_on(self) -> bool:
         if self._executor.broken is not None:
             raise self._executor.broken
+        if self._raised is not None and self._undecided is None:
+            raised, self._raised = self._raised, None
+            raise raised
         return self.run.status is Status.RUNNING and not self._stopping
 
     async def _continue(self, continued: RunContinued) -> None:
@@ -262,14 +158,15 @@ class Driver:
             return False
         if self.steps is not None and (self._durable is not None or self.run.failures):
             return False  # the caller has to be heard, and whoever drove it on would know nothing of him
-        due_at = self._alarm.next(self.run)
+        alarm = self._timed()
+        due_at = alarm.next(self.run) if alarm is not None else None
         if self._durable is None:
             if due_at is None:
                 raise GraphRuntimeError(
                     f"run {self.run.run_id!r} waits for somebody, and a run in memory can't be reached: give it a store"
                 )
             return False
-        return due_at is None or self._moments.left_s(due_at) > REST_S
+        return due_at is None or self._moments is None or self._moments.left_s(due_at) > REST_S
 
     async def _hand_back(self, reason: str) -> None:
         await self._carry_out(hand_back(self.run, SegmentEnded(self._segment.worker, reason), self._code))
@@ -306,73 +203,44 @@ class Driver:
                 deliveries.append(Delivery(entry.number, task, entry.key, entry.value, entry.by))
         self._deliveries, self._requests = deliveries, requests
 
-    def _collected(self) -> list[Result]:
-        """Take what has been reported since the last decision."""
-        reported = self._executor.results
-        taken = len(reported) if self.steps is None else 1  # a caller is shown what follows from each
-        reported, self._executor.results = reported[:taken], reported[taken:]
-        results: list[Result] = []
-        for report in reported:
-            if isinstance(report, Stream):
-                try:
-                    results.append(report.handed_over())
-                except CodecError as error:
-                    results.append(Failed(report.task.id, report.task.attempt, self._values.describe(error), error))
-            else:
-                results.append(report)
-        for result in results:
-            if isinstance(result, Failed):
-                self._exceptions[result.task] = result.exception
-        return results
-
-    async def _decided(self, results: list[Result], *, taking_over: bool = False) -> Decision:
-        """Decide; where user code raises, discard what was decided and decide again, knowing that it raises."""
+    async def _decided(
+        self, results: list[Result], *, taking_over: bool = False, raised: BaseException | None = None
+    ) -> Decision:
+        """Decide; where user code raises, or has, discard what was decided and decide again, knowing that it raises."""
         broken: dict[str, Exception] = {}
         while True:
-            hold = self.steps.hold if self.steps is not None else None
-            happening = Happening(
-                self._clock.now(),
-                list(results),
-                self._deliveries,
-                self._requests,
-                broken,
-                hold,
-                is_draining=self._draining,
-                come=self._alarm.come(self.run),
-            )
+            if raised is not None:
+                await self._allow_for(raised, results, broken)
             try:
-                if taking_over:
-                    decision = take_over(self.run, self._segment, happening, self._code)
-                else:
-                    decision = decide(self.run, happening, self._code)
-            except BlobMissing as missing:
-                await self._rebuild()
-                await self._fetch(missing.digest)
-            except ArrivalFailed as failed:
-                if self._durable is None and self.past is None:
-                    raise failed.exception from None
-                await self._rebuild()
-                error = failed.exception
-                known = next((result for result in results if result.task == failed.source), None)
-                if known is None:
-                    broken[failed.join] = error
-                else:
-                    # What refuses the value may take the failure for one; if it refuses that as well, nothing does.
-                    again = Failed(
-                        known.task,
-                        known.attempt,
-                        self._values.describe(error),
-                        error,
-                        is_final=isinstance(known, Failed),
-                    )
-                    results[results.index(known)] = again
-                    self._exceptions[known.task] = error
-            else:
-                self._deliveries = ()
-                if decision.consumed:
-                    self._taken_up = self._taken_up.union(decision.consumed)
-                    self._requests = [request for request in self._requests if request.entry not in self._taken_up]
-                return decision
+                return self._decide(results, broken, taking_over=taking_over)
+            except (BlobMissing, ArrivalFailed) as error:
+                raised = error
+
+    async def _allow_for(self, raised: BaseException, results: list[Result], broken: dict[str, Exception]) -> None:
+        """Rebuild the run after a decision in which something was raised, and see to it that the next one allows for that."""
+        if isinstance(raised, BlobMissing):
+            await self._rebuild()
+            await self.fetch(raised.digest)
+            return
+        assert isinstance(raised, ArrivalFailed)
+        error = raised.exception
+        if self._durable is None and self.past is None:
+            raise error from None
+        await self._rebuild()
+        known = next((result for result in results if result.task == raised.source), None)
+        if known is None:
+            broken[raised.join] = error
+        else:
+            # What refuses the value may take the failure for one; if it refuses that as well, nothing does.
+            again = Failed(
+                known.task,
+                known.attempt,
+                self._values.describe(error),
+                error,
+                is_final=isinstance(known, Failed),
+            )
+            results[results.index(known)] = again
+            self._exceptions[known.task] = error
 
     async def _rebuild(self) -> None:
         """Discard the run in memory and fold its log again."""
@@ -387,39 +255,12 @@ class Driver:
         self.run = self._executor.run = run
         await self._refold()
 
-    def _note_failure(self, decision: Decision) -> None:
-        """Keep what was raised, for whoever waits for the run in this process."""
-        self._exceptions.update(decision.exceptions)
-        last = decision.events[-1] if decision.events else None
-        if isinstance(last, RunFailed):
-            notes = [*last.error.notes, *([f"perdure: in task {last.path!r}"] if last.path else [])]
-            self.exception = noted(decision.exception or self._exceptions.get(last.task), notes)
-
     async def _carry_out(self, decision: Decision) -> None:
         """Commit a decision, then act on it."""
-        run = self.run
-        self._note_failure(decision)
-        last = decision.events[-1] if decision.events else None
-        if self._durable is not None and decision.events:
-            error = f"{last.error.type}: {last.error.message}" if isinstance(last, RunFailed) else ""
-            leaves = run.status is not Status.RUNNING or isinstance(last, SegmentEnded)
-            due_at = run.next_alarm() if run.status is Status.WAITING else None
-            opened, closed = self._waits_changed(decision.events)
-            beside = NOTHING
-            if opened or closed or decision.consumed or leaves:
-                # Nobody asks for the lease of a run that is over for good; one that has failed can be retried at once.
-                beside = Beside(opened, closed, tuple(decision.consumed), leaves and run.status not in FINAL)
-            update = RunUpdate(run.status.value, error, due_at)
-            await self._durable.journal.commit(decision.events, update, beside, flush=leaves, since=decision.come)
-        else:
-            self._observed.decided(decision.events, run.seq, max(self._clock.now(), decision.come))
-            if self.past is not None:
-                self.past += decision.events
-        if self._exceptions:
-            log_failures(get_logger("perdure.engine"), run, decision.events, self._observed)
-        self._act(decision)
-        if self._snapshots is not None:
-            self._snapshots.consider(self.run)
+        landing = self._hand_in(decision)
+        if landing is not None:
+            await landing
+        self._follow(decision)
         await self._offer()
 
     async def _offer(self) -> None:
@@ -427,32 +268,4 @@ class Driver:
         if self.steps is not None:
             self.steps.done()
             if self.run.status is Status.RUNNING:
-                await self.steps.look(self.run, self._values, self._exceptions, self._fetch)
-
-    def _waits_changed(self, events: Sequence[AnyEvent]) -> tuple[tuple[Wait, ...], tuple[str, ...]]:
-        """Return the waits that a decision has opened, or handed on, and those it has ended."""
-        opened, closed = self._note_waits(events)
-        if not opened and not closed:
-            return (), ()
-        now = self._clock.now()
-        return tuple(wait_of(self.run, self.run.tasks[task], now) for task in opened), tuple(closed)
-
-    def _note_waits(self, events: Sequence[AnyEvent]) -> tuple[list[str], list[str]]:
-        """Note which tasks wait now; return those whose waits have begun or changed, and those whose waits have ended."""
-        opened, closed = [], []
-        for task_id in waits_touched(events, self._open_waits):
-            task = self.run.tasks.get(task_id)
-            if task is not None and task.phase is Phase.WAITING:
-                self._open_waits[task_id] = None
-                opened.append(task_id)
-            elif task_id in self._open_waits:
-                del self._open_waits[task_id]
-                closed.append(task_id)
-        return opened, closed
-
-    def _act(self, decision: Decision) -> None:
-        if decision.stopped:
-            self._executor.stop(decision.stopped)
-        if decision.started:
-            self._executor.start(decision.started)
-        self._executor.ease()
+                await self.steps.look(self.run, self._values, self._exceptions, self.fetch)

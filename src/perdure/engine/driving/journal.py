@@ -8,7 +8,7 @@ flush that returns means that all of it is there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 
 import msgspec
 
@@ -52,6 +52,8 @@ class Beside(msgspec.Struct, frozen=True):
 
 NOTHING = Beside()
 NO_BLOBS: Mapping[str, bytes] = {}
+NO_BACKLOG: list[Append] = []
+"""That of every journal in ``sync``, where nothing is ever put into it."""
 
 
 class Journal:
@@ -63,6 +65,24 @@ class Journal:
         position: where the log stands.
         observed: who is told of what was committed.
     """
+
+    __slots__ = (
+        "_backlog",
+        "_backlog_events",
+        "_blobs",
+        "_clock",
+        "_durability",
+        "_failed",
+        "_handed_in",
+        "_run_id",
+        "_sealing",
+        "_store",
+        "_writing",
+        "epoch",
+        "fingerprint",
+        "observed",
+        "position",
+    )
 
     def __init__(
         self,
@@ -83,8 +103,9 @@ class Journal:
         self._clock = clock
         self._blobs = blobs
         self._durability = durability
-        self._backlog: list[Append] = []
+        self._backlog: list[Append] = [] if durability != "sync" else NO_BACKLOG
         self._backlog_events = 0
+        self._handed_in: tuple[Sequence[Row], float] | None = None
         self._writing: asyncio.Task[None] | None = None
         self._failed: StoreError | None = None
         self.observed = observed
@@ -112,10 +133,10 @@ class Journal:
             position.since += len(data)
         return tuple(rows)
 
-    async def commit(
+    def hand_in(
         self, events: Sequence[AnyEvent], update: RunUpdate, beside: Beside, *, flush: bool, since: int = 0
-    ) -> None:
-        """Record events.
+    ) -> Awaitable[None] | None:
+        """Hand events to the store; :meth:`landed` is to be called when they may be acted on.
 
         Args:
             events: what was decided.
@@ -124,8 +145,11 @@ class Journal:
             flush: whether to wait until everything is durable, whatever the mode.
             since: a time that has come; the time of the commit isn't less, also where the clock was set back.
 
+        Returns:
+            What has to be waited for before anything is done that depends on them, if they aren't to be acted on at once.
+
         Raises:
-            StoreError: they aren't recorded; the run must not go on.
+            StoreError: they aren't recorded; the run must not go on. What is waited for raises the same.
         """
         after = self.position.seq
         self.position.ts = max(self.position.ts, since)
@@ -139,25 +163,44 @@ class Journal:
             rows,
             update,
             dict(self._blobs.unsaved) if self._blobs.unsaved else NO_BLOBS,
-            opened=beside.opened,
-            closed=beside.closed,
-            consumed=beside.consumed,
-            release=beside.release,
+            beside.opened,
+            beside.closed,
+            beside.consumed,
+            beside.release,
         )
         if self._blobs.unsaved:
             self._blobs.save()
         if self._durability == "sync":
-            began = self._clock.monotonic()
-            await self._store.append(append)
-            self.observed.committed(rows, self._clock.monotonic() - began)
-            return
+            self._handed_in = rows, self._clock.monotonic()
+            return self._store.append(append)
         self._backlog.append(append)
         self._backlog_events += len(events)
         if self._durability == "async" and (self._writing is None or self._writing.done()):
             self._writing = asyncio.get_running_loop().create_task(self._write_backlog())
         if flush or (self._durability == "async" and self._backlog_events > BACKLOG):
-            await self.flush()
+            return self.flush()
         self._raise_failure()
+        return None
+
+    def landed(self) -> None:
+        """Tell those who watch of the commit that was handed in last, and waited for."""
+        if self._handed_in is not None:
+            rows, began = self._handed_in
+            self._handed_in = None
+            self.observed.committed(rows, self._clock.monotonic() - began)
+
+    async def commit(
+        self, events: Sequence[AnyEvent], update: RunUpdate, beside: Beside, *, flush: bool, since: int = 0
+    ) -> None:
+        """Record events; see :meth:`hand_in`.
+
+        Raises:
+            StoreError: they aren't recorded; the run must not go on.
+        """
+        landing = self.hand_in(events, update, beside, flush=flush, since=since)
+        if landing is not None:
+            await landing
+        self.landed()
 
     async def flush(self) -> None:
         """Wait until everything is durable.

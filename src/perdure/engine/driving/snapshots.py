@@ -29,6 +29,11 @@ WORTHWHILE_RATIO = 2
 """How much it has to have grown, compared with the last snapshot: so snapshots add at most half of what the log takes."""
 
 
+def have_sense(position: Position) -> bool:
+    """Say whether a log is so long that snapshots have to be looked after, or has one."""
+    return position.since >= WORTHWHILE_BYTES or position.snapshot > 0
+
+
 class Snapshots:
     """Takes the snapshots of one run that is driven."""
 

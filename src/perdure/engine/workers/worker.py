@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from contextlib import suppress
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -25,10 +24,11 @@ from perdure.engine.calling.steps import Steps
 from perdure.engine.calling.values import CodedValues
 from perdure.engine.clock import Clock
 from perdure.engine.driving.driven import Driven, hand_over
-from perdure.engine.driving.driver import Driver, Durable
+from perdure.engine.driving.driver import Driver
 from perdure.engine.driving.journal import Journal
 from perdure.engine.driving.moments import Moments
 from perdure.engine.driving.registered import Registered, registered
+from perdure.engine.driving.turns import Durable
 from perdure.engine.inspection.standstill import RecoveryThrottled
 from perdure.engine.owner import appear, disappear, fate, is_provably_dead, process_of, worker_of
 from perdure.engine.workers.arrivals import Arrivals
@@ -123,7 +123,7 @@ class Worker:
         self._pools = dict(pools)
         self._runners = RunnersByContext(clock.monotonic)
         self._watch = Watch(self)
-        self._taking: set[asyncio.Task[Any]] = set()
+        self._taking: dict[asyncio.Task[Any], asyncio.Future[Any] | None] = {}
         self.log = get_logger("perdure.engine").bind()  # unbound, it would be made anew at each use
         for graph in graphs:
             self.register(graph)
@@ -251,8 +251,8 @@ class Worker:
         if first is None and any(task.phase is Phase.RUNNING for task in run.tasks.values()):
             segment = msgspec.structs.replace(segment, before=fate(run.segment))
         runners = self._runners.here()
-        about = (run, graph, mine.flows, values, deps, segment, self.clock, durable, self._pools, steps)
-        driver = Driver(*about, runners=runners, moments=self.moments)
+        about = (run, graph, mine.flows, values, deps, segment, self.clock, durable, runners, self._pools, steps)
+        driver = Driver(*about, moments=self.moments)
         driver.first, driver.mail = first, mail
         driven = self.driven[run.run_id] = Driven(driver, journal.epoch)
         self.keep(run.run_id, graph, deps, is_given=is_given)
@@ -324,20 +324,20 @@ class Worker:
 
     # --- taking runs over ---
 
-    async def see_through(self, work: Coroutine[Any, Any, T]) -> T:
+    def see_through(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
         """Do something that takes a lease, whoever is cancelled: a lease that nobody drives under keeps others away."""
         waiting: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.see_to(work, waiting)
-        return await waiting
+        return waiting
 
     def see_to(self, work: Coroutine[Any, Any, T], waiting: asyncio.Future[T] | None = None) -> None:
         """Do the same, and hand what has come of it to who waits, if anybody does."""
         task = asyncio.get_running_loop().create_task(work)
-        self._taking.add(task)
-        task.add_done_callback(partial(self._seen_through, waiting))
+        self._taking[task] = waiting
+        task.add_done_callback(self._seen_through)
 
-    def _seen_through(self, waiting: asyncio.Future[T] | None, task: asyncio.Task[T]) -> None:
-        self._taking.discard(task)
+    def _seen_through(self, task: asyncio.Task[T]) -> None:
+        waiting = self._taking.pop(task)
         is_told = waiting is not None and hand_over(task, waiting)
         if not is_told and not task.cancelled() and (error := task.exception()) is not None:
             self.log.debug("a run couldn't be taken", error=message_of(error, self.redaction))

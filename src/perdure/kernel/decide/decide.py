@@ -74,7 +74,8 @@ def decide(run: Run, happening: Happening, code: Code) -> Decision:
     """
     deciding = Deciding(run, code, happening.now, happening.broken, happening.hold, happening.come)
     take_results(deciding, happening.results)
-    override(deciding)
+    if happening.hold is not None:
+        override(deciding, happening.hold)
     _go_on(deciding, happening)
     return deciding.decision()
 
@@ -99,11 +100,14 @@ def _go_on(deciding: Deciding, happening: Happening) -> None:
         return
     if happening.deliveries:
         deliver(deciding, happening.deliveries)
-    ring(deciding)
+    if run.alarms:
+        ring(deciding)
     while True:
         settle(deciding)
         conclude(deciding)
-        if run.status in OVER or _is_held(deciding, happening.requests) or happening.is_draining:
+        if run.status in OVER:
+            break
+        if (happening.requests and _is_held(deciding, happening.requests)) or happening.is_draining:
             break
         if not start_ready(deciding) and not _has_more(deciding):
             break
@@ -132,8 +136,6 @@ def _has_more(deciding: Deciding) -> bool:
 
 def _is_held(deciding: Deciding, requests: Sequence[Request]) -> bool:
     """Carry out what somebody wants of the run; say whether nothing may start."""
-    if not requests:
-        return False
     run = deciding.run
     request = next((other for other in requests if other.verb == "cancel"), requests[0])
     if request.verb == "cancel":

@@ -7,6 +7,7 @@ the events then can't be committed, the run in memory is ahead of its log and is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -106,6 +107,10 @@ class Code(Protocol):
         ...
 
 
+NOTHING_BREAKS: Mapping[str, Exception] = MappingProxyType({})
+NO_EXCEPTIONS: Mapping[str, BaseException] = MappingProxyType({})
+
+
 class Decision(msgspec.Struct, gc=False):
     """What was decided.
 
@@ -120,10 +125,10 @@ class Decision(msgspec.Struct, gc=False):
 
     events: list[AnyEvent]
     started: list[Task]
-    stopped: list[tuple[str, int]]
+    stopped: Sequence[tuple[str, int]] = ()
     exception: BaseException | None = None
-    consumed: list[int] = []
-    exceptions: dict[str, BaseException] = {}
+    consumed: Sequence[int] = ()
+    exceptions: Mapping[str, BaseException] = NO_EXCEPTIONS
     """For what has failed and doesn't make the run fail by itself, what was raised."""
     come: int = 0
 
@@ -144,7 +149,7 @@ class Deciding:
         self.code = code
         self.now = now
         self.come = come
-        self.broken: Mapping[str, Exception] = broken or {}
+        self.broken: Mapping[str, Exception] = broken if broken is not None else NOTHING_BREAKS
         self.hold = hold
         self.events: list[AnyEvent] = []
         self.started: list[Task] = []
@@ -167,8 +172,10 @@ class Deciding:
     def decision(self) -> Decision:
         """Return what was decided."""
         exception = self.failure[2] if self.failure is not None else None
-        come = max(self.come, default=0)
-        return Decision(self.events, self.started, self.stopped, exception, self.consumed, self.exceptions, come)
+        come = max(self.come) if self.come else 0
+        # Of many decisions at once few hold more than events and tasks, and those keep no empty lists for the others.
+        stopped, consumed = self.stopped or (), self.consumed or ()
+        return Decision(self.events, self.started, stopped, exception, consumed, self.exceptions or NO_EXCEPTIONS, come)
 
     # --- what several parts of a decision need ---
 

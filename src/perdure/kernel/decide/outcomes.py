@@ -169,8 +169,6 @@ def pass_on(deciding: Deciding, task: Task) -> bool:
 def ring(deciding: Deciding) -> None:
     """Do what is due: retries become ready, sleeps end, deadlines pass."""
     run = deciding.run
-    if not run.alarms:
-        return
     run.next_alarm()
     early = {at for at in deciding.come if at > deciding.now}
     come = [alarm for alarm in run.alarms if alarm[0] in early] if early else []

@@ -18,13 +18,14 @@ from perdure.events import ItemsEnded, Overridden
 from perdure.graph.flow import Enter, Flow, Leaf, Pick, Split, Spread, subflows
 from perdure.graph.plan import TASKS, NodeKind, NodePlan
 from perdure.kernel.decide.deciding import Deciding
+from perdure.kernel.decide.hold import Hold
 from perdure.kernel.fold.run import Instance, Phase, Run
 
 
-def override(deciding: Deciding) -> None:
+def override(deciding: Deciding, hold: Hold) -> None:
     """Record what the caller has decided."""
-    hold, run = deciding.hold, deciding.run
-    if hold is None or hold.override is None:
+    run = deciding.run
+    if hold.override is None:
         return
     said, before = hold.override, set(run.tasks)
     dropped = [

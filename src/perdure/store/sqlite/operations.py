@@ -165,11 +165,14 @@ class AppendOperation(msgspec.Struct, gc=False):
         """Change what else there is to change, once the rows are there."""
         commit, update, last = self.commit, self.commit.update, self.commit.rows[-1]
         _, number, _, status, error, due_at, fingerprint, _, has_mail = position
-        _insert_blobs(connection, number, commit.blobs)
-        close_waits(connection, number, commit.closed)
+        if commit.blobs:
+            _insert_blobs(connection, number, commit.blobs)
+        if commit.closed:
+            close_waits(connection, number, commit.closed)
         if commit.consumed:
             has_mail = take_entries(connection, number, commit.consumed, commit.closed)
-        open_waits(connection, number, commit.opened)
+        if commit.opened:
+            open_waits(connection, number, commit.opened)
         wanted = (
             update.status,
             update.error,

@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 import weakref
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -203,7 +203,7 @@ class SQLiteStore:
                 location=self.location,
             )
 
-    def _write(self, operation: Operation) -> Coroutine[Any, Any, Any]:
+    def _write(self, operation: Operation) -> Awaitable[Any]:
         if self._writer is None:
             if self._reading is not None:
                 raise StoreReadOnly("the store was opened to be read only", location=self.location)
@@ -231,12 +231,11 @@ class SQLiteStore:
 
     # --- runs and logs ---
 
-    async def create(self, run: NewRun) -> tuple[RunInfo, bool]:
+    def create(self, run: NewRun) -> Awaitable[tuple[RunInfo, bool]]:
         """Create a run and its first commit; if the id is taken, return what is there and False."""
-        created: tuple[RunInfo, bool] = await self._write(CreateOperation(self.location, run))
-        return created
+        return self._write(CreateOperation(self.location, run))
 
-    def append(self, append: Append) -> Coroutine[Any, Any, None]:
+    def append(self, append: Append) -> Awaitable[None]:
         """Make a commit durable.
 
         Raises:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import aiosqlite
@@ -48,24 +48,28 @@ class Writer:
         """How many transactions were committed."""
         return self._transactions.count
 
-    async def submit(self, operation: Operation) -> Any:
-        """Do an operation and return its result, once it is durable.
+    def submit(self, operation: Operation) -> Awaitable[Any]:
+        """Hand in an operation; return what comes to its result, once it is durable.
 
+        That is a future if the operation is carried with others, and else a coroutine, in which its caller carries it.
         A caller that is cancelled takes nothing back: the operation is done, or not, as a whole.
 
         Raises:
-            StoreError: it wasn't done.
+            StoreError: it isn't done; where it is awaited, it wasn't.
         """
+        if self._carrier is None and not self._is_led and self._lone_commits >= LONE_COMMITS:
+            return self._lead(operation)
+        return self._queue(operation)
+
+    def _queue(self, operation: Operation) -> asyncio.Future[Any]:
+        """Put an operation to those that are carried together."""
         if self._is_closed:
             raise StoreClosed("the store is closed", location=self._location)
-        is_idle = self._carrier is None and not self._is_led
-        if is_idle and self._lone_commits >= LONE_COMMITS:
-            return await self._lead(operation)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((operation, future))
-        if is_idle:
+        if self._carrier is None and not self._is_led:
             self._carry_on()
-        return await future
+        return future
 
     async def close(self) -> None:
         """Finish what was handed in, and take nothing more."""
@@ -75,7 +79,9 @@ class Writer:
             await asyncio.wait([self._carrier])
 
     async def _lead(self, operation: Operation) -> Any:
-        """Do an operation in the task of its caller."""
+        """Do an operation in the task of its caller, unless somebody else has begun to do one in the meantime."""
+        if self._is_closed or self._is_led or self._carrier is not None:
+            return await self._queue(operation)
         self._is_led = True
         try:
             (outcome,) = await call(self._connection, lambda raw: self._transactions.run(raw, [operation]))

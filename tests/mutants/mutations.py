@@ -88,13 +88,13 @@ MUTANTS = {
     ),
     "bodies begin before the commit": Mutant(
         "commit before act",
-        "engine/driving/driver.py",
+        "engine/driving/turns.py",
         (
             (
-                "        if self._durable is not None and decision.events:\n            error",
-                "        self._act(decision)\n        if self._durable is not None and decision.events:\n            error",
+                "        if self._durable is None or last is None:",
+                "        self._act(decision)\n        if self._durable is None or last is None:",
             ),
-            ("        self._act(decision)\n        if self._snapshots", "        if self._snapshots"),
+            ("        self._act(decision)\n        if durable is not None", "        if durable is not None"),
         ),
     ),
     "attempts aren't counted": Mutant(

@@ -134,7 +134,8 @@ class Day:
 
 def soaked(hours: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> Day:
     """Let hours go by; it is looked for news less often than usual, which is most of what would be simulated."""
-    monkeypatch.setattr(watch, "POLL_S", 2.0)
+    for interval in ("POLL_S", "QUIET_POLL_S"):
+        monkeypatch.setattr(watch, interval, 2.0)
     monkeypatch.setattr(watch, "ORPHANS_EVERY_S", 5.0)
     # pytest keeps what the coroutines of the dead raise when they are collected, and with it all that their frames hold.
     monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: None)

@@ -312,7 +312,7 @@ class Store(Protocol):
     async def version(self) -> int:
         """Return a number that isn't the one returned before if the store may have changed in between, by whomever.
 
-        It is cheap, so that many processes can ask 25 times a second; one that has been told the same number twice needn't
+        It is cheap, so that many processes can ask 20 times a second; one that has been told the same number twice needn't
         look for runs or mail. It isn't kept: one that was returned before the store was opened says nothing.
         """
         ...

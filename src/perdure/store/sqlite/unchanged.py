@@ -1,7 +1,7 @@
 """Whether a file has stayed as it was, told by what the file system says of its -wal file, which is not opened for that.
 
 SQLite's own answer, ``PRAGMA data_version``, is a matter of microseconds, but has to be asked for in the connection's thread: with
-two switches of threads it takes a tenth of a millisecond or two. Who asks 25 times a second, and is mostly told that nothing
+two switches of threads it takes a tenth of a millisecond or two. Who asks 12 to 22 times a second, and is mostly told that nothing
 has happened, had better look at the time at which the -wal file was last written. That time is a coarse one: of two writes that
 follow each other closely it tells but the first. So SQLite goes on being asked for a while after it has changed, and only what
 it said after that while stands until the time changes again; or for a second, should there be file systems that don't tell.

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from perdure import AnswerRefused, Engine, Graph, GraphBuilder, StepContext, reduce_list_append
+from perdure.events import AnswerRefused as Refusal
 from simulation.loop import SimulatedLoop
 from simulation.world import World, kinds
 
@@ -34,6 +35,29 @@ def receiving(times: int, form: Any = int, *, work_s: float = 0.0) -> Graph[Any,
         before = step
     g.add(g.edge_from(before).to(g.end_node))
     return g.build()
+
+
+def test_a_run_keeps_so_many_signals_that_nobody_waits_for_and_says_which_it_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("perdure.kernel.decide.outcomes.MAX_KEPT", 3)
+    graph, world = receiving(2, work_s=9), World()
+
+    async def main(engine: Engine) -> None:
+        handle = await engine.start(graph, state=[], run_id="run")
+        for number in range(5):
+            await handle.signal("go" if number in (0, 2) else "other", number, by="Ada")
+            await world.clock.sleep(1)
+        assert await handle.result() == 2
+        assert await handle.state() == [0, 2]
+        history = await engine.history("run")
+        refused = [recorded.event for recorded in history if isinstance(recorded.event, Refusal)]
+        assert kinds(history).count("SignalKept") == 3
+        assert [(event.task, event.by) for event in refused] == [("", "Ada"), ("", "Ada")]
+        assert "3 signals that nobody waits for" in refused[0].reason
+        await engine.explain("run")
+
+    world.live(main, graph)
 
 
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])

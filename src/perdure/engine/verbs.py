@@ -66,7 +66,8 @@ class Verbs(Reading):
             by: who sends it, for the record.
 
         Raises:
-            AnswerRefused: the payload doesn't fit what the graph expects, or the run is over.
+            AnswerRefused: the payload doesn't fit what the graph expects, the run is over, or it has 1,000 signals already that it
+                hasn't taken up.
             RunNotFound: there is no such run.
         """
         self._check_open()

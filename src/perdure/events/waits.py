@@ -55,9 +55,10 @@ class SignalKept(Event, frozen=True):
 
 
 class AnswerRefused(Event, frozen=True):
-    """What came in for a task doesn't fit its form; the task waits on."""
+    """What came in for a task doesn't fit its form, and the task waits on; or a signal came that is one too many to be kept."""
 
     task: str
+    """Empty for such a signal."""
     reason: str
     by: str = ""
     entry: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from perdure.store.records import OVER, Entry, NewEntry, Put, Wait
+from perdure.store.records import MAX_SIGNALS, OVER, Entry, NewEntry, Put, Wait
 
 
 class Inboxes:
@@ -61,10 +61,15 @@ class Inboxes:
                 return refused
         elif status in OVER:
             return "over", None
+        elif new.kind == "signal" and self._signals(new.run_id) >= MAX_SIGNALS:
+            return "full", None
         self._last += 1
         entry = Entry(self._last, new.kind, new.key, new.value, new.by, new.at)
         self._entries.setdefault(new.run_id, {})[entry.number] = entry
         return "accepted", entry
+
+    def _signals(self, run_id: str) -> int:
+        return sum(entry.kind == "signal" for entry in self._entries.get(run_id, {}).values())
 
     def _refused(self, new: NewEntry) -> tuple[Put, Entry | None] | None:
         for entry in self._entries.get(new.run_id, {}).values():

@@ -138,9 +138,13 @@ class NewEntry(msgspec.Struct, frozen=True, gc=False):
         return blake2b(b"%d:%b%b" % (len(by), by, self.value), digest_size=16).digest()
 
 
-Put = Literal["accepted", "same", "taken", "closed", "missing", "over"]
+Put = Literal["accepted", "same", "taken", "closed", "missing", "over", "full"]
 """What became of an entry: it is in the inbox; the same answer by the same person was there before, or was used; another
-answer was; the task doesn't wait for an answer; there is no such run; the run is over."""
+answer was; the task doesn't wait for an answer; there is no such run; the run is over; it has as many signals in
+its inbox as it may."""
+
+MAX_SIGNALS = 1_000
+"""How many signals may be in the inbox of a run, waiting to be taken up."""
 
 LET_IN: tuple[Put, ...] = ("accepted", "same")
 """What becomes of an entry that its run is to take up."""

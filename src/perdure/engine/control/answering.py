@@ -22,7 +22,7 @@ from perdure.graph.nodes.wait import Wait as WaitNode
 from perdure.graph.plan import WaitKind
 from perdure.ids import checked_by, checked_identifier
 from perdure.store.encryption import check_readable
-from perdure.store.records import LET_IN, NewEntry, RunInfo, Wait
+from perdure.store.records import LET_IN, MAX_SIGNALS, NewEntry, RunInfo, Wait
 
 
 class Answering:
@@ -93,6 +93,11 @@ class Answering:
         put, _ = await self._worker.arrivals.hand_in(entry, info)
         if put == "over":
             raise AnswerRefused(f"run {run_id!r} is over, and takes no signal {name!r}")
+        if put == "full":
+            raise AnswerRefused(
+                f"run {run_id!r} has {MAX_SIGNALS:,} signals in its inbox already, and takes no more before they are taken up: try "
+                "again when somebody drives it"
+            )
 
     def _recorded(self, where: str, data: bytes) -> bytes:
         """Return what comes from outside as it may be stored."""

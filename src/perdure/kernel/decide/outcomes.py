@@ -27,6 +27,9 @@ from perdure.kernel.decide.deciding import Deciding
 from perdure.kernel.decide.results import Continued, Delivery, Failed, Parked, Result, Streaming, Succeeded, Yielded
 from perdure.kernel.fold.run import Phase, Task
 
+MAX_KEPT = 1_000
+"""How many signals that nobody waits for yet a run keeps."""
+
 
 def take_results(deciding: Deciding, results: Iterable[Result]) -> None:
     """Record results, in the order in which they came, and place what comes of them."""
@@ -126,6 +129,9 @@ def deliver(deciding: Deciding, deliveries: Iterable[Delivery]) -> None:
                 deciding.record(AnswerRefused(delivery.task, reason, delivery.by, delivery.entry))
         elif (waiting := _waiting_for(deciding, delivery.name)) is not None:
             _answer(deciding, waiting, delivery)
+        elif len(run.signals) >= MAX_KEPT:
+            reason = f"{MAX_KEPT:,} signals that nobody waits for are kept already"
+            deciding.record(AnswerRefused("", reason, delivery.by, delivery.entry))
         else:
             deciding.record(SignalKept(delivery.name, msgspec.Raw(delivery.data), delivery.by, delivery.entry))
 

@@ -15,12 +15,12 @@ from contextlib import suppress
 from typing import Any
 
 from perdure.errors import StoreCorrupt
-from perdure.store.records import LET_IN, OVER, Claimed, Entry, NewEntry, Put, Wait
+from perdure.store.records import LET_IN, MAX_SIGNALS, OVER, Claimed, Entry, NewEntry, Put, Wait
 from perdure.store.sqlite.leases import ClaimOperation
 from perdure.store.sqlite.queries import QUERIES
 from perdure.store.sqlite.rows import checked, entry
 
-ANSWER = "answer"
+ANSWER, SIGNAL = "answer", "signal"
 
 
 class PutOperation:
@@ -53,6 +53,10 @@ class PutOperation:
                 return refused
         elif status in OVER:
             return "over", None
+        elif (
+            new.kind == SIGNAL and connection.execute(QUERIES["count_signals"], (run,)).fetchall()[0][0] >= MAX_SIGNALS
+        ):
+            return "full", None
         fields = (run, new.kind, new.key, new.value.decode(), new.by, new.at, digest)
         number = connection.execute(QUERIES["insert_entry"], fields).lastrowid
         assert number is not None

@@ -388,6 +388,9 @@ DELETE FROM inbox WHERE number = ? AND run = ? RETURNING kind, key, digest;
 -- name: is_mail_left
 SELECT EXISTS (SELECT 1 FROM inbox WHERE run = ?);
 
+-- name: count_signals
+SELECT count(*) FROM inbox WHERE run = ? AND kind = 'signal';
+
 -- name: remember_answer
 INSERT INTO answered (run, task, digest) VALUES (?, ?, ?)
 ON CONFLICT (run, task) DO UPDATE SET digest = excluded.digest;

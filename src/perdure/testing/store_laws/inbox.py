@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 from perdure.store.port import Store
-from perdure.store.records import NewEntry, RunUpdate
+from perdure.store.records import MAX_SIGNALS, NewEntry, RunUpdate
 from perdure.testing.store_laws.faults import SEED, cancelled
 from perdure.testing.store_laws.law import Laws, law
 from perdure.testing.store_laws.writing import FOREVER, START, answer, create, signal, wait, write
@@ -150,6 +150,20 @@ class InboxLaws(Laws):
             for kind in ("signal", "cancel"):
                 assert await store.put(NewEntry(status, kind, "", b"null", "ann", START)) == ("over", None)
             assert [*await store.inbox(status)] == []
+
+    @law
+    async def test_an_inbox_takes_so_many_signals_and_no_more(self, store: Store) -> None:
+        """Until some were taken up; what ends a run, or answers it, is let in all the same."""
+        log = await create(store, opened=[wait()])
+        puts = await asyncio.gather(*(store.put(signal()) for _ in range(MAX_SIGNALS + 5)))
+        assert Counter(put for put, _ in puts) == {"accepted": MAX_SIGNALS, "full": 5}
+        assert (await store.put(signal()))[0] == "full"
+        await accept(store, answer())
+        await accept(store, NewEntry("run", "cancel", "", b"null", "ann", START))
+        first, *_ = await store.inbox("run")
+        await write(store, log, consumed=[first.number])
+        await accept(store, signal())
+        assert (await store.put(signal()))[0] == "full"
 
     @law
     async def test_of_many_who_answer_at_once_one_is_accepted(self, store: Store) -> None:

@@ -5,6 +5,7 @@ import os
 import pytest
 from sqlite_stores import opened, run
 
+from perdure import SQLiteStore
 from perdure.store.sqlite import unchanged
 from perdure.store.sqlite.unchanged import COARSE_S, FINE_S, STANDS_S, Unchanged
 from perdure.testing.store_laws.writing import create, write
@@ -114,5 +115,29 @@ def test_a_store_that_is_left_alone_asks_nobody_and_sees_each_commit_of_another(
                 assert await store.version() != seen[-1]
                 asked.clear()
                 clock.now += COARSE_S
+
+    run(main())
+
+
+def test_an_answer_to_one_connection_does_not_stand_for_the_next(tmp_path, clock):
+    """SQLite counts for each connection by itself: the same number may mean another state of the file."""
+    path = tmp_path / "runs.db"
+
+    async def main():
+        async with opened(path) as other:
+            await create(other)
+            os.utime(f"{path}-wal", ns=(LONG_AGO, LONG_AGO))
+            store = SQLiteStore(path, read_only=True)
+            for _ in range(2):
+                await store.open()
+                asked = []
+                real = store._reader.ask
+                store._reader.ask = lambda function, asked=asked, real=real: (asked.append(function), real(function))[1]
+                await store.version()
+                clock.now += FINE_S
+                await store.version()
+                await store.version()
+                assert len(asked) == 2
+                await store.close()
 
     run(main())

@@ -142,6 +142,7 @@ class SQLiteStore:
             raise StoreUnsupported("that is no file; MemoryStore() keeps runs in memory", location=self.location)
         location, synchronous, timeout_s = self.location, self._synchronous, self._lock_timeout_s
         self._pid, self._loop = os.getpid(), asyncio.get_running_loop()
+        self._unchanged = Unchanged(self._path)
         if self._read_only:
             self._reading = await open_connection(
                 find_file(self._path), lambda raw: set_up_only_reader(raw, location, timeout_s), only_reads=True

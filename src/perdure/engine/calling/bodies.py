@@ -69,7 +69,6 @@ class Bodies:
 
     Attributes:
         freed: called when there may be room again under a limit.
-        left: called with an attempt whose body is left to itself, and why.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class Bodies:
         left: Callable[[Task, int, BaseException], None],
         observed: Observed | None = None,
     ) -> None:
-        self.left = left
+        self._leave_to_itself = left
         self._observed = observed
         self._pools = pools
         self.freed = freed
@@ -126,7 +125,7 @@ class Bodies:
             if patience is None:
                 limit.reschedule(loop.time() + timeout_s)
                 late = partial(timed_out, task, context, timeout_s)
-                patience = loop.call_later(timeout_s + GRACE_S, lambda: self.left(task, attempt, late()))
+                patience = loop.call_later(timeout_s + GRACE_S, lambda: self._leave_to_itself(task, attempt, late()))
 
         attempt = context.attempt
         try:

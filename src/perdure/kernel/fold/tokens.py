@@ -3,9 +3,9 @@
 A token is a live task, an open inner join, or a map that has items left. Each counts for the joins it could still reach,
 in their instance, and, but for joins, for the arms of windowed maps it is inside of: where an open join is all there is
 beside tasks that wait, the arm waits. It is counted when it appears, and taken off after what comes of it has been counted,
-so a count reaches zero exactly once: when the last is gone. A value that has arrived at an
-inner join, and is folded later in the same commit, isn't counted: that join may open only then, and the count rise again
-from zero. So who looks at a count of zero while values are arriving has to look at these, too.
+so a count reaches zero exactly once: when the last is gone. A value that has arrived at an inner join, and is folded later in
+the same commit, isn't counted: that join may open only then, and the count rise again from zero. So who looks at a count of
+zero while values are arriving has to look at these, too.
 """
 
 from __future__ import annotations
